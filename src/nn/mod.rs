@@ -27,6 +27,7 @@ pub use kernels::parallel::Number;
 pub use networks::drop::{DropMasks, DropOptions};
 pub use networks::dropout::{Dropout, Masks};
 pub use networks::language::LanguageModel;
+pub use networks::noise::Noise;
 pub use networks::options::{Criterion, LanguageOptions, Measure, NetworkOptions};
 pub use networks::reach::{Path, Reach};
 pub use networks::search_network::SearchNetwork;

@@ -5,6 +5,7 @@ use std::cell::Cell;
 use pyo3::types::PyDict;
 
 use super::*;
+use crate::error::Error;
 
 /// A fake `torch.cuda` that records its calls.
 const FAKE: &std::ffi::CStr = cr#"

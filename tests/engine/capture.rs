@@ -376,6 +376,16 @@ fn a_step_that_cannot_be_captured_runs_eagerly_with_one_warning() {
 }
 
 #[test]
+fn noise_is_never_captured_and_a_warning_names_it() {
+    let made = || search(json!({"operations": ["noise", "sep_conv_3x3"]}));
+    let graphs = FakeGraphs::default();
+    let seen = made().run(Some(&graphs));
+    assert_heard(&made().run(None), &seen, "noise");
+    assert_eq!((graphs.captured.get(), graphs.released.get(), seen.listener.warnings.len()), (0, 1, 1));
+    assert!(seen.listener.warnings[0].contains("`noise`"), "{:?}", seen.listener.warnings);
+}
+
+#[test]
 fn graphs_are_released_if_a_step_runs_out_of_memory() {
     let made = || Search { train: batches("train", &[4, 4, 4, 3]), ..search(json!({})) };
     let graphs = FakeGraphs { full_at: Some(1), ..FakeGraphs::default() };

@@ -194,8 +194,8 @@ fn each_pass_and_all_together_compute_what_the_published_plan_computes() {
 }
 
 #[test]
-fn each_pass_and_all_together_compute_what_the_plans_of_s1_to_s3_compute() {
-    for name in ["s1", "s2", "s3"] {
+fn each_pass_and_all_together_compute_what_the_plans_of_s1_to_s4_compute() {
+    for name in ["s1", "s2", "s3", "s4"] {
         let plan = Plan::lower(&Space::preset(name).unwrap(), &GEOMETRY).unwrap();
         let plain = see(&plan, vec![]);
         for pass in all() {

@@ -25,6 +25,7 @@ mod implicit;
 mod language;
 mod memory;
 mod metrics;
+mod noise;
 mod options;
 mod own;
 mod partial;

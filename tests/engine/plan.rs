@@ -307,6 +307,8 @@ fn each_operation_has_the_weights_statistics_and_windows_of_the_paper() {
             1,
             "Relu; dw.weight [8, 1, 5, 5] s[1, 1] p[4, 4] d2 g8; pw.weight [8, 8, 1, 1] s[1, 1] p[0, 0] d1 g1; bn",
         ),
+        ("noise", 1, "Noise { stride: 1 }"),
+        ("noise", 2, "Noise { stride: 2 }"),
         ("conv_1x1", 2, "Relu; conv.weight [8, 8, 1, 1] s[2, 2] p[0, 0] d1 g1; bn"),
         ("conv_3x3", 1, "Relu; conv.weight [8, 8, 3, 3] s[1, 1] p[1, 1] d1 g1; bn"),
         (

@@ -175,10 +175,12 @@ fn s1_has_two_operations_per_edge_and_cell() {
 }
 
 #[test]
-fn s2_and_s3_have_the_same_operations_on_every_edge() {
-    for (name, expected) in
-        [("s2", &["skip_connect", "sep_conv_3x3"][..]), ("s3", &["none", "skip_connect", "sep_conv_3x3"])]
-    {
+fn s2_to_s4_have_the_same_operations_on_every_edge() {
+    for (name, expected) in [
+        ("s2", &["skip_connect", "sep_conv_3x3"][..]),
+        ("s3", &["none", "skip_connect", "sep_conv_3x3"]),
+        ("s4", &["noise", "sep_conv_3x3"]),
+    ] {
         let space = Space::preset(name).unwrap();
         let names: Vec<&str> = space.uniform_operations().unwrap().iter().map(|operation| operation.name()).collect();
         assert_eq!(names, expected);

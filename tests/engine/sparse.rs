@@ -169,6 +169,8 @@ fn sequences_and_ragged_spaces_are_sampled_alike() {
     compare(&plan, &sampled(&plan, 3), Memory::Keep);
     let plan = lowered("s1", &GEOMETRY);
     compare(&plan, &sampled(&plan, 4), Memory::Keep);
+    let plan = lowered("s4", &GEOMETRY);
+    compare(&plan, &sampled(&plan, 5), Memory::Recompute);
 }
 
 #[test]

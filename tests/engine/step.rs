@@ -53,6 +53,7 @@ fn a_bad_step_of_a_supernet_is_rolled_back_with_its_running_statistics() {
     let geometry = Geometry { channels: 2, layers: 3, num_classes: 3, in_channels: 1, image_size: (8, 8) };
     let options = NetworkOptions { criterion: Some(Arc::new(Fussy)), ..options::plain(kind) };
     let network = Supernet::new(Plan::lower(&config.space, &geometry).unwrap(), options).unwrap();
+    assert!(network.uncapturable().is_some(), "a loss of the user may behave differently at each call");
     let whole = Whole::of(&network, &config);
     let mut state = State::initial(network.plan(), pydarts::config::ArchInit::default(), 1, kind, device).unwrap();
     let infinite = |mut batch: Batch| {

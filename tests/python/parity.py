@@ -19,8 +19,8 @@ FIVE_STEPS = 1e-9
 XI = 0.025
 METHODS = tuple(GRADIENT)
 SMALL = ("none", "skip_connect", "sep_conv_3x3")
-ALL = tuple(name for name in reference.OPERATIONS if not name.startswith("nor_"))
-"""All operations; `nor_conv_*` are the same as `conv_*`."""
+ALL = tuple(name for name in reference.OPERATIONS if not name.startswith("no") or name == "none")
+"""All operations but `noise`, which draws; `nor_conv_*` are the same as `conv_*`."""
 
 
 @dataclass(frozen=True)

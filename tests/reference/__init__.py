@@ -6,6 +6,7 @@ from .hypergradient import first_order, unrolled, unrolled_exact
 from .implicit import METHODS, arch_hessian
 from .language import DARTS_RNN_OPERATIONS, LanguageModel, Masks, Stream, draw_masks
 from .masks import Masked, MaskedPartial, MaskedSequences
+from .noisy import Noisy, NoisyPartial, NoisySequences
 from .operations import DARTS_OPERATIONS, OPERATIONS
 from .own import HandAttention, HandLSTM, OwnNetwork, PlainChoice, PlainInputChoice, attended, mixed
 from .partial import PartialSequenceSupernet, PartialSupernet
@@ -39,6 +40,9 @@ __all__ = [
     "MaskedPartial",
     "MaskedSequences",
     "Masks",
+    "Noisy",
+    "NoisyPartial",
+    "NoisySequences",
     "OwnNetwork",
     "PartialSequenceSupernet",
     "PartialSupernet",

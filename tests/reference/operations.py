@@ -47,6 +47,18 @@ class Zero(nn.Module):
         return x[:, :, :: self.stride, :: self.stride].mul(0.0)
 
 
+class Noise(nn.Module):
+    """`noise`: normal numbers, at the size the stride asks for; zeros until a hook replaces them."""
+
+    def __init__(self, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        every = [slice(None, None, self.stride)] * (x.dim() - 2)
+        return torch.zeros_like(x[(slice(None), slice(None), *every)])
+
+
 class FactorizedReduction(nn.Module):
     """Halves height and width by two strided 1x1 convolutions, the second shifted by one pixel."""
 
@@ -151,6 +163,7 @@ class Conv7x1After1x7(nn.Module):
 # name -> module from (channels, stride)
 OPERATIONS: dict[str, Callable[[int, int], nn.Module]] = {
     "none": Zero,
+    "noise": lambda c, s: Noise(s),
     "max_pool_3x3": MaxPool,
     "avg_pool_3x3": AvgPool,
     "skip_connect": lambda c, s: nn.Identity() if s == 1 else FactorizedReduction(c, c),

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .operations import BatchNorm
+from .operations import BatchNorm, Noise
 from .supernet import Cell, MixedOp, Supernet
 
 
@@ -115,6 +115,8 @@ def operation(name: str, c: int, stride: int, causal: bool) -> nn.Module:
     """The module of an operation, by its name: "sep_conv_5" has a kernel of 5 points."""
     if name == "none":
         return Zero(stride)
+    if name == "noise":
+        return Noise(stride)
     if name == "skip_connect":
         return nn.Identity() if stride == 1 else FactorizedReduction(c, c, causal)
     sort, _, size = name.rpartition("_")

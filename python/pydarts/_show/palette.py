@@ -51,6 +51,7 @@ _LOOKS = {
     "conv_3": Look("#8b3f7f", "-"),
     "conv_5": Look("#cc79a7", (0, (4, 1))),
     "conv_7": Look("#8b3f7f", (0, (4, 1))),
+    "noise": Look("#333333", (0, (1, 1))),
     "tanh": Look("#0072b2", "-"),
     "relu": Look("#d55e00", "-"),
     "sigmoid": Look("#009e73", "-"),

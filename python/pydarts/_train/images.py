@@ -34,6 +34,7 @@ from .settings import ImageSettings
 from .task import Evaluation, Step, step_seed
 
 NEAR = 5  # the top-5 accuracy
+_NO_EPOCH = 2**32 - 1  # in the place of an epoch, for what an evaluation draws
 Batches: TypeAlias = _core.ArrayBatches | PythonSource
 
 
@@ -156,7 +157,8 @@ class ImageTask(Descent[ImageNetwork, ImageSettings]):
             steps = []
             for number, (x, y) in enumerate(self._batches(self._evaluation, 0)):
                 self._begin(self._epoch, -1 - number)
-                logits = self._forward(network, x)
+                with Masks(step_seed(self.settings.seed, _NO_EPOCH, number), self._poll):
+                    logits = self._forward(network, x)
                 steps.append(self._measured(logits, y))
                 if self._metric is not None:
                     self._metric.add(wide(logits), y, len(y))

@@ -37,12 +37,13 @@ class Space(Record, _core.Space):
         operations: names of the candidates, in the order of α's columns: one list for all edges, or a mapping
             from each table to a list, or to one list per edge in the order of `edges`. Convolutional: `none`,
             `skip_connect`, `max_pool_3x3`, `avg_pool_3x3`, `sep_conv_3x3`, `sep_conv_5x5`, `sep_conv_7x7`,
-            `dil_conv_3x3`, `dil_conv_5x5`, `conv_1x1`, `conv_3x3`, `conv_7x1_1x7`, and `nor_conv_1x1` and
-            `nor_conv_3x3`, the names of NAS-Bench-201 for the same as `conv_1x1` and `conv_3x3`. On
-            sequences: `none`, `skip_connect`, `max_pool_k` and `avg_pool_k` with k = 3, 5, 7, `sep_conv_k`
-            with k = 3, 5, 7, 15, 31, `dil_conv_k` (dilation 2) with k = 3, 5, 7, `conv_k` with k = 1, 3, 5,
-            7. Recurrent: `none`, `tanh`, `relu`, `sigmoid`, `identity`. Convolutional cells may have
-            operations of your own, each a `pydarts.Operation` in the place of a name.
+            `dil_conv_3x3`, `dil_conv_5x5`, `conv_1x1`, `conv_3x3`, `conv_7x1_1x7`, `noise`, and
+            `nor_conv_1x1` and `nor_conv_3x3`, the names of NAS-Bench-201 for the same as `conv_1x1` and
+            `conv_3x3`. On sequences: `none`, `skip_connect`, `noise`, `max_pool_k` and `avg_pool_k` with k =
+            3, 5, 7, `sep_conv_k` with k = 3, 5, 7, 15, 31, `dil_conv_k` (dilation 2) with k = 3, 5, 7,
+            `conv_k` with k = 1, 3, 5, 7. `noise` is standard normal numbers, whatever the input is.
+            Recurrent: `none`, `tanh`, `relu`, `sigmoid`, `identity`. Convolutional cells may have operations
+            of your own, each a `pydarts.Operation` in the place of a name.
         nodes: intermediate nodes of a cell (4; recurrent 8).
         concat: numbers of the nodes that form the output of the cell; default: all intermediate nodes.
             Convolutional cells number their two inputs 0 and 1, so these are 2 … nodes + 1. With `stages`
@@ -174,14 +175,15 @@ class Space(Record, _core.Space):
         """A space by its name.
 
         One of `"darts"`, `"darts-rnn"`, `"darts-1d"`, `"nas-bench-201"`, `"transnas-bench-101"`, `"s1"`,
-        `"s2"` and `"s3"`.
+        `"s2"`, `"s3"` and `"s4"`.
 
         `"darts-1d"` has the cells and candidates of `"darts"` for sequences [N, C, L], with kernels of 3 and
         5 points. `"nas-bench-201"` is the space of NAS-Bench-201 (Dong and Yang, 2020), the topology space of
         NATS-Bench, whose 15,625 cells have known accuracies. `"transnas-bench-101"` is the cell-level space
-        of TransNAS-Bench-101 (Duan et al., 2021), 4,096 cells, as a classifier. The last three have the cells
+        of TransNAS-Bench-101 (Duan et al., 2021), 4,096 cells, as a classifier. The last four have the cells
         of `"darts"` with two or three candidates per edge, on which searches often fail (Zela et al.,
-        "Understanding and Robustifying Differentiable Architecture Search", 2020).
+        "Understanding and Robustifying Differentiable Architecture Search", 2020); in `"s4"` one of the two
+        is `noise`.
 
         Raises:
             ConfigError: an unknown name; the message suggests the nearest one.

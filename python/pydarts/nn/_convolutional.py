@@ -178,7 +178,7 @@ class ConvolutionalNetwork(ImageNetwork):
         reductions: positions of the reduction cells, counted from 0, as in `Space`; []: none; None: layers//3
             and 2·layers//3, as published.
         dimensions: 2 for images, 1 for sequences [N, in_channels, L], with 1-D layers; None: as the
-            operations of the genotype have it (2, if it has only `none` and `skip_connect`).
+            operations of the genotype have it (2, if it has only `none`, `noise` and `skip_connect`).
         causal: whether all padding of sequences is before their first position, as in `Space`.
         operations: the `Operation`s of your own in the genotype; their batch norms are affine here.
 

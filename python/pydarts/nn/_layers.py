@@ -120,6 +120,10 @@ class Layers:
         made = torch.zeros_like(x if stride == 1 else self.every_second(x))
         return made if channels is None else made[:, :1].repeat(1, channels, *[1] * self.dimensions)
 
+    def noise(self, x: Tensor, stride: int) -> Tensor:
+        """[N, C, H, W] -> standard normal numbers [N, C, ⌈H/stride⌉, ⌈W/stride⌉]."""
+        return torch.randn_like(x if stride == 1 else self.every_second(x))
+
     def mean(self, x: Tensor) -> Tensor:
         """[N, C, H, W] -> [N, C], the mean over all pixels."""
         return x.mean((2, 3) if self.dimensions == 2 else 2)

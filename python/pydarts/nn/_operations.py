@@ -144,6 +144,21 @@ class Zero(nn.Module):
         return self._layers.zeros(x, self.stride, self._channels)
 
 
+class Noise(nn.Module):
+    """Standard normal numbers, whatever the input is: the operation `noise`.
+
+    They are drawn from torch's generator in each forward pass, in evaluation too, as published.
+    """
+
+    def __init__(self, stride: int, layers: Layers = IMAGES) -> None:
+        super().__init__()
+        self.stride, self._layers = stride, layers
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, C, H, W] -> numbers [N, C, ⌈H/stride⌉, ⌈W/stride⌉]."""
+        return self._layers.noise(x, self.stride)
+
+
 def _skip(c: int, out: int, stride: int, layers: Layers) -> nn.Module:
     if stride == 1 and c == out:
         return nn.Identity()
@@ -173,6 +188,7 @@ _LENGTHS = {
 # layers). Pooling keeps the channels.
 OPERATIONS: dict[str, Constructor] = {
     "none": lambda c, out, s, norm, layers: Zero(s, layers, None if c == out else out),
+    "noise": lambda c, out, s, norm, layers: Noise(s, layers),
     "skip_connect": lambda c, out, s, norm, layers: _skip(c, out, s, layers),
     "conv_7x1_1x7": lambda c, out, s, norm, layers: Conv7x1After1x7(c, out, s),
 }

@@ -33,8 +33,8 @@ UNSETTLED = 0.1
 MANY = 7
 _RESTS = "The genotype rests on small differences: search longer, or raise arch_lr."
 
-# Operations without weights: they copy or pool their input.
-_WEIGHTLESS = ("none", "skip_connect", "max_pool", "avg_pool")
+# Operations without weights: they copy or pool their input, or do not read it.
+_WEIGHTLESS = ("none", "skip_connect", "max_pool", "avg_pool", "noise")
 
 
 def _both_names(edge: tuple[int, int], table: AlphaTable) -> str:
@@ -184,12 +184,13 @@ def weightless(genotype: Genotype) -> Iterator[Finding]:
     table, name = ("cell", "cell") if single else ("normal", "normal cell")
     genes = genotype.edges(table)
     if genes and all(operation.startswith(_WEIGHTLESS) for operation, *_ in genes):
-        others = ", skip connections or none" if single else " or skip connections"
+        noisy = any(operation == "noise" for operation, *_ in genes)
+        sorts = ["pooling", "skip connections", *["noise"] * noisy, *["none"] * single]
         left = "the stem and the layers between stages" if single else "the 1x1 convolutions at its inputs"
         yield Finding(
             "warning",
             "weightless",
-            f"No operation of the {name} learns: all {len(genes)} are pooling{others}.",
+            f"No operation of the {name} learns: all {len(genes)} are {', '.join(sorts[:-1])} or {sorts[-1]}.",
             f"Only {left} are left to learn; another seed, a larger weight_decay or fewer epochs may give a "
             "better cell.",
             table,
