@@ -1,4 +1,4 @@
-"""The operation `noise` in a search: float64 parity with plain PyTorch under the numbers of its specification."""
+"""The operation `noise` in a search: float64 parity with plain PyTorch under the same numbers."""
 
 from __future__ import annotations
 

@@ -118,7 +118,7 @@ def test_boxes_and_lines_of_any_cell_keep_apart(seed: int, nodes: int, value: fl
 def test_every_operation_has_a_look_of_its_own_within_its_space() -> None:
     convolutional = (
         "none", "skip_connect", "max_pool_3x3", "avg_pool_3x3", "sep_conv_3x3", "sep_conv_5x5",
-        "sep_conv_7x7", "dil_conv_3x3", "dil_conv_5x5", "conv_1x1", "conv_3x3", "conv_7x1_1x7",
+        "sep_conv_7x7", "dil_conv_3x3", "dil_conv_5x5", "conv_1x1", "conv_3x3", "conv_7x1_1x7", "noise",
     )  # fmt: skip
     for names in (convolutional, reference.SEQUENCE_OPERATIONS, Space.preset("darts-rnn").operations):
         for one, other in combinations(names, 2):

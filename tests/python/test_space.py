@@ -184,7 +184,7 @@ def test_random_genotypes_of_uneven_choices_are_each_drawn_once() -> None:
         pydarts.random_genotypes(space, n=9)
 
 
-@pytest.mark.parametrize("name", ["s1", "s2", "s3"])
+@pytest.mark.parametrize("name", ["s1", "s2", "s3", "s4"])
 def test_the_spaces_of_robust_darts_are_searched(name: str) -> None:
     X = np.random.default_rng(0).integers(0, 256, (32, 1, 8, 8)).astype(np.uint8)
     config = pydarts.SearchConfig(

@@ -1,8 +1,8 @@
 """The operation `noise`, whose numbers are those of the engine by its specification.
 
-They come from ChaCha8 keyed by the seed, by "noise", the role and the part of the loss and the edge, and by the
-step; in an evaluation by the seed, the edge and the number of the batch. They are in the order of examples, rows,
-columns and channels.
+They come from ChaCha8 keyed by the seed, by "noise", the role and the part of the loss and the edge, and by
+the step; in an evaluation by the seed, the edge and the number of the batch. They are in the order of
+examples, rows, columns and channels.
 """
 
 from __future__ import annotations

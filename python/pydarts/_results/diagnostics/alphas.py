@@ -190,7 +190,8 @@ def weightless(genotype: Genotype) -> Iterator[Finding]:
         yield Finding(
             "warning",
             "weightless",
-            f"No operation of the {name} learns: all {len(genes)} are {', '.join(sorts[:-1])} or {sorts[-1]}.",
+            f"No operation of the {name} learns: all {len(genes)} are {', '.join(sorts[:-1])} or "
+            f"{sorts[-1]}.",
             f"Only {left} are left to learn; another seed, a larger weight_decay or fewer epochs may give a "
             "better cell.",
             table,
