@@ -130,6 +130,6 @@ fn noise_has_no_weights_and_costs_nothing() {
     assert_eq!((noisy.weights, noisy.multiply_adds), (plain.weights, plain.multiply_adds));
     assert_eq!(noisy.activation_elements_weight_loss, plain.activation_elements_weight_loss);
     // The gradient of a mixing weight reads the numbers, which are kept as other values are: 5 edges in 3 cells.
-    let drawn = 5 * (2 * 35 + 4 * 12 + 8 * 6);
+    let drawn = 5 * (2 * 35 + 4 * 12 + 8 * 4);
     assert_eq!(noisy.activation_elements_arch_loss, plain.activation_elements_arch_loss + drawn);
 }
