@@ -26,10 +26,7 @@ impl Op {
                 By::Next => Ok(extent.saturating_sub(1) + extent % 2),
                 By::Nothing | By::Following | By::Previous => Ok(extent),
             }),
-            Op::Own { stride: 0, .. } | Op::Noise { stride: 0 } => Err("a stride of 0".to_string()),
-            Op::Own { stride, .. } | Op::Noise { stride } => {
-                Image::of(one(inputs)?)?.resized(|_, extent| Ok(extent.div_ceil(*stride)))
-            }
+            Op::Own { stride, .. } | Op::Noise { stride } => strided(one(inputs)?, *stride),
             Op::Subsample { factors } if factors.contains(&0) => Err("a factor of 0".to_string()),
             Op::Subsample { factors } => {
                 Image::of(one(inputs)?)?.resized(|axis, extent| Ok(extent.div_ceil(factors[axis])))
@@ -87,6 +84,14 @@ impl Op {
                 ((_, features), _) => Err(format!("{} is not [{features}]", list(inputs))),
             },
         }
+    }
+}
+
+/// An image whose extents are divided by a stride and rounded up.
+fn strided(input: &Shape, stride: usize) -> Result<Shape, String> {
+    match stride {
+        0 => Err("a stride of 0".to_string()),
+        stride => Image::of(input)?.resized(|_, extent| Ok(extent.div_ceil(stride))),
     }
 }
 

@@ -54,8 +54,8 @@ fn pairs_generic<T: Real, const FUSED: bool>(words: &[u64; 2 * BATCH], numbers: 
             radii[lane] = 1.0 - unit(words[2 * lane]);
             turns[lane] = unit(words[2 * lane + 1]);
         }
-        for lane in 0..LANES {
-            radii[lane] = (-2.0 * logarithm::<FUSED>(radii[lane])).sqrt();
+        for radius in &mut radii {
+            *radius = (-2.0 * logarithm::<FUSED>(*radius)).sqrt();
         }
         for lane in 0..LANES {
             drawn[lane] = turned::<FUSED>(turns[lane]).map(|part| radii[lane] * part);
