@@ -145,9 +145,10 @@ impl Operation {
         })))
     }
 
-    /// Whether its output can have another number of channels than its input. Pooling and user-defined operations keep it.
+    /// Whether its output can have another number of channels than its input. Pooling, noise and user-defined operations
+    /// keep it.
     pub fn changes_channels(self) -> bool {
-        !self.is_own() && !self.name().contains("_pool_")
+        !self.is_own() && self != Operation::Noise && !self.name().contains("_pool_")
     }
 
     /// Whether it is a user-defined operation.
