@@ -2,8 +2,8 @@
 //!
 //! A row is `[position] name: type = default => reader;`. Positions order the options of all parts in JSON.
 //! Optional entries of a row: `recurrent VALUE`, the default where networks read words; `stages VALUE`, the default in
-//! networks of stages, that of NAS-Bench-201, and `direct VALUE`, that of TransNAS-Bench-101; `up_to N`, the largest value of a size; a final `may_differ`, for options in
-//! which a resumed search may differ from its checkpoint.
+//! networks of stages, that of NAS-Bench-201, and `direct VALUE`, that of TransNAS-Bench-101; `up_to N`, the largest
+//! value of a size; a final `may_differ`, for options in which a resumed search may differ from its checkpoint.
 
 use crate::space::{Reads, Space, Stages};
 

@@ -187,7 +187,7 @@ def candidate(
             where this changes.
     """
     into, out = channels
-    if into != out and (name not in OPERATIONS or "_pool_" in name):
+    if into != out and (name not in OPERATIONS or name == "noise" or "_pool_" in name):
         raise GenotypeError(f"operation {name!r} has {into} channels and cannot change them to {out}")
     if name in OPERATIONS:
         return OPERATIONS[name](into, out, stride, pool_norm, layers)
