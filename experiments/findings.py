@@ -125,7 +125,7 @@ def presets(summary: Summary) -> str:
                 ", ".join(f"{run['accuracy']:.2f}" for run in runs),
                 spread((bare(run["cell"]) for run in runs), 1),
                 "–",
-                spread(trained_correlation(run) for run in runs),
+                "–",
                 "–",
             ]
         )
@@ -151,12 +151,25 @@ def step_of(name: str) -> str:
     return "hypergradient unrolled_exact" if name == "darts_exact" else f"preset {name}"
 
 
-def trained_correlation(run: dict[str, Any]) -> float:
-    """Return ρ between the validation accuracies of the trained cells and those of the table."""
-    tried = run["tried"]
-    return float(
-        spearmanr([one["valid_accuracy"] for one in tried], [one["table"] for one in tried]).statistic
-    )
+def proxy(summary: Summary) -> str:
+    """Spearman's ρ between the accuracies of cells that are trained on their own and those of the table."""
+    [runs] = of_kind(summary, "proxy").values()
+    known = 3  # the last cells of every run are those of `proxy_cells`
+    pairs = np.array([(one["valid_accuracy"], one["table"]) for run in runs for one in run["tried"][:-known]])
+    rng = np.random.default_rng(0)
+    drawn = [pairs[rng.integers(0, len(pairs), len(pairs))].T for _ in range(2000)]
+    low, high = np.quantile([spearmanr(*pair).statistic for pair in drawn], (0.025, 0.975))
+    correlation = spearmanr(*pairs.T).statistic
+    found = f"{correlation:.2f} ({low:.2f} to {high:.2f})".replace("-", "−")
+    rows = [[f"Spearman's ρ, {len(pairs)} random cells, and 95 % bootstrap interval", found]]
+    for at, name in zip(
+        range(-known, 0), ("all skip", "all 3×3 convolutions", "best of the table"), strict=True
+    ):
+        values = spread((100 * run["tried"][at]["valid_accuracy"] for run in runs), 1)
+        rows.append([f"{name}, {runs[0]['tried'][at]['table']:.2f} % in the table", f"{values} %"])
+    quartiles = " to ".join(f"{100 * value:.1f} %" for value in np.quantile(pairs[:, 0], (0.25, 0.75)))
+    rows.append(["the middle half of the random cells", quartiles])
+    return table(["trained on their own, at the size of the searches", "validation"], rows)
 
 
 def hypergradients(summary: Summary) -> str:
@@ -285,6 +298,7 @@ def points(
 TABLES: dict[str, Callable[[Summary], str]] = {
     "settings": settings,
     "presets": presets,
+    "proxy": proxy,
     "hypergradients": hypergradients,
     "rates": rates,
     "cells": cells,

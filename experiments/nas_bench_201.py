@@ -27,7 +27,7 @@ import numpy.typing as npt
 import pydarts
 import torch
 from findings import write_page
-from one_shot import Images, random_search, supernet_accuracies
+from one_shot import Images, from_scratch, random_search, supernet_accuracies
 from pydarts import SearchConfig, algorithms
 from pydarts.benchmarks import NASBench201
 
@@ -48,6 +48,7 @@ HYPERGRADIENTS: dict[str, dict[str, Any]] = {
 }
 # The published rate is 3e-4; with a twentieth of the published number of steps, α would stay near 0.
 ARCH_LR = 3e-3
+SKIP, CONVOLUTION = "skip_connect", "nor_conv_3x3"
 # First-order DARTS with other learning rates of α.
 RATES = (3e-4, 1e-3, ARCH_LR)
 # The published learning rate is that of a batch of 256.
@@ -72,6 +73,8 @@ class Sizes:
     seeds: int = 3
     cells: int = 200
     """Random cells that are evaluated in the trained search network."""
+    trained: int = 20
+    """Random cells per seed that are trained on their own."""
     scored: int = 512
     """Validation images of that evaluation."""
 
@@ -135,7 +138,7 @@ def all_jobs(sizes: Sizes) -> list[Job]:
     seeds = range(sizes.seeds)
     names = [("hypergradient", name) for name in reversed(HYPERGRADIENTS)]
     names += [("preset", name) for name in PRESETS] + [("random", "random_search")]
-    names += [("rate", f"{rate:g}") for rate in RATES]
+    names += [("rate", f"{rate:g}") for rate in RATES] + [("proxy", "from scratch")]
     return [Job(kind, name, seed) for kind, name in names if (kind, name) not in SAME for seed in seeds]
 
 
@@ -174,6 +177,12 @@ def run_all(jobs: list[Job], sizes: Sizes, data: Path, benchmark: Path, out: Pat
             print(f"{running[done].name}, seed {running[done].seed}: {done.result()}", flush=True)
 
 
+def string_of(operations: list[str]) -> str:
+    """Return the string of a cell with these operations on its six edges."""
+    a, b, c, d, e, f = operations
+    return f"|{a}~0|+|{b}~0|{c}~1|+|{d}~0|{e}~1|{f}~2|"
+
+
 def is_done(file: Path, sizes: Sizes) -> bool:
     """Return whether a run of these sizes is there."""
     return file.exists() and json.loads(file.read_text(encoding="utf-8"))["sizes"] == asdict(sizes)
@@ -188,6 +197,9 @@ def run(job: Job, sizes: Sizes, data: Path, benchmark: Path, out: Path) -> str:
     if job.kind == "random":
         config = config_of(Job("preset", "darts_first_order", job.seed), sizes)
         record = random_search(images, config, bench)
+    elif job.kind == "proxy":
+        config = config_of(Job("preset", "darts_first_order", job.seed), sizes)
+        record = from_scratch(images, config, bench, proxy_cells(bench, sizes, job.seed))
     else:
         record = search(images, config_of(job, sizes), bench, sizes)
     record |= {"seconds": time.perf_counter() - begin, "sizes": asdict(sizes), **asdict(job)}
@@ -226,6 +238,12 @@ def random_cells(bench: NASBench201, sizes: Sizes) -> list[str]:
     return bench.random(sizes.cells, seed=201)
 
 
+def proxy_cells(bench: NASBench201, sizes: Sizes, seed: int) -> list[str]:
+    """Return the cells that are trained on their own: random ones, by seed, and three known ones."""
+    random = random_cells(bench, sizes)[seed * sizes.trained : (seed + 1) * sizes.trained]
+    return [*random, string_of([SKIP] * 6), string_of([CONVOLUTION] * 6), bench.best("cifar10")[0][0]]
+
+
 # ---- The data
 
 
@@ -253,7 +271,7 @@ def summarize(jobs: list[Job], sizes: Sizes, benchmark: Path, out: Path) -> dict
     runs = [json.loads((out / job.file).read_text(encoding="utf-8")) for job in jobs]
     for job, record in zip(jobs, runs, strict=True):
         del record["sizes"]
-        if job.kind != "random":
+        if job.kind not in ("random", "proxy"):
             record["config"] = repr(config_of(job, sizes))
             record["random_cells"] = [round(value, 4) for value in record["random_cells"]]
             del record["random_cells_table"]

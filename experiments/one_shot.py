@@ -82,40 +82,51 @@ def random_search(images: Images, config: SearchConfig, bench: NASBench201) -> d
     sizes = {"num_classes": 10, "in_channels": x.shape[1], "image_size": x.shape[2]}
     budget = 2 * pydarts.Supernet(config=config.replace(**sizes)).cost()["multiply_adds"]
     tried: list[dict[str, Any]] = []
-    for index, cell in enumerate(bench.random(1000, seed=config.seed)):
-        torch.manual_seed(1000 * config.seed + index)
-        net = built(cell, config)
-        cost = pydarts.cost(net, image_size=x.shape[2])["multiply_adds"]
+    for cell in bench.random(1000, seed=config.seed):
+        cost = pydarts.cost(built(cell, config), image_size=x.shape[2])["multiply_adds"]
         if cost > budget:
             break
         budget -= cost
-        training = TrainConfig(
-            epochs=config.epochs,
-            batch_size=config.batch_size,
-            learning_rate=config.weight_lr,
-            weight_decay=config.weight_decay,
-            momentum=config.weight_momentum,
-            grad_clip=config.grad_clip,
-            warmup=0,
-            augment="none",
-            cutout=0,
-            label_smoothing=0.0,
-            keep="last",
-            seed=config.seed,
-            device="cpu",
-            progress=False,
-        )
-        trained = pydarts.train(net, images, training)
-        tried.append(
-            {
-                "cell": cell,
-                "valid_accuracy": trained.history[-1].valid_accuracy,
-                "table": bench.accuracy(cell, "cifar10"),
-                "multiply_adds": cost,
-            }
-        )
-    chosen = max(tried, key=lambda one: one["valid_accuracy"])
-    return {"cell": chosen["cell"], "tried": tried}
+        tried.append({**trained(cell, images, config, bench, len(tried)), "multiply_adds": cost})
+    return {"cell": chosen(tried), "tried": tried}
+
+
+def from_scratch(
+    images: Images, config: SearchConfig, bench: NASBench201, cells: list[str]
+) -> dict[str, Any]:
+    """Train cells one by one as `random_search` does."""
+    tried = [trained(cell, images, config, bench, number) for number, cell in enumerate(cells)]
+    return {"cell": chosen(tried), "tried": tried}
+
+
+def chosen(tried: list[dict[str, Any]]) -> str:
+    """Return the cell with the highest validation accuracy."""
+    return str(max(tried, key=lambda one: one["valid_accuracy"])["cell"])
+
+
+def trained(
+    cell: str, images: Images, config: SearchConfig, bench: NASBench201, number: int
+) -> dict[str, Any]:
+    """Train the network of a cell with the settings of the weights in a search."""
+    torch.manual_seed(1000 * config.seed + number)
+    training = TrainConfig(
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        learning_rate=config.weight_lr,
+        weight_decay=config.weight_decay,
+        momentum=config.weight_momentum,
+        grad_clip=config.grad_clip,
+        warmup=0,
+        augment="none",
+        cutout=0,
+        label_smoothing=0.0,
+        keep="last",
+        seed=config.seed,
+        device="cpu",
+        progress=False,
+    )
+    accuracy = pydarts.train(built(cell, config), images, training).history[-1].valid_accuracy
+    return {"cell": cell, "valid_accuracy": accuracy, "table": bench.accuracy(cell, "cifar10")}
 
 
 def built(cell: str, config: SearchConfig) -> torch.nn.Module:
