@@ -56,7 +56,7 @@ def test_one_run_serves_two_names_only_where_their_settings_are_equal(modules: A
         assert one.replace(algorithm=None) == two.replace(algorithm=None)
     jobs = main.all_jobs(sizes)
     searches = len(main.PRESETS) + len(main.HYPERGRADIENTS) + len(main.RATES)
-    assert len(jobs) == len({job.file for job in jobs}) == sizes.seeds * (searches + 1 - len(main.SAME))
+    assert len(jobs) == len({job.file for job in jobs}) == sizes.seeds * (searches + 2 - len(main.SAME))
 
 
 @pytest.mark.parametrize("name", ["gdas", "pc_darts"])
