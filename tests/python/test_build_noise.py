@@ -27,7 +27,7 @@ def built(**changes: Any) -> pydarts.nn.ConvolutionalNetwork:
 def test_it_draws_standard_normal_numbers_of_the_size_that_the_stride_asks_for(
     stride: int, dimensions: int, sides: tuple[int, ...]
 ) -> None:
-    noise = OPERATIONS["noise"](3, stride, False, Layers(dimensions))
+    noise = OPERATIONS["noise"](3, 3, stride, False, Layers(dimensions))
     x = torch.full((400, 3, *sides), 5.0, dtype=torch.float64, requires_grad=True)
     drawn = noise(x)
     assert drawn.shape == (400, 3, *(-(-side // stride) for side in sides))

@@ -329,7 +329,7 @@ def test_a_result_draws_what_the_functions_draw(tiny_result: SearchResult) -> No
 
 def test_the_module_lists_what_it_has() -> None:
     assert set(plots.__all__) == {
-        "accuracies", "alphas", "animate", "cells", "compare", "diagnostics", "edges", "entropy", "losses",
-        "metrics", "skips", "supernet_cell", "weights",
+        "accuracies", "alphas", "animate", "benchmark", "cells", "compare", "diagnostics", "edges", "entropy",
+        "losses", "metrics", "skips", "supernet_cell", "weights",
     }  # fmt: skip
     assert all(getattr(plots, name).__doc__ for name in plots.__all__) and "plots" in pydarts.__all__

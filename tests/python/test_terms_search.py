@@ -223,18 +223,20 @@ def test_the_weights_of_edges_count_in_costs_but_are_no_candidates() -> None:
     assert result.history[-1].diagnostics["cost.flops"] == pytest.approx(expected, rel=1e-6)
 
 
-def test_costs_are_refused_for_a_network_of_ones_own() -> None:
+def test_terms_apply_to_a_network_of_ones_own() -> None:
     module = torch.nn.Sequential(
         pydarts.nn.Choice([torch.nn.Linear(4, 4), torch.nn.Identity()]), torch.nn.Linear(4, 3)
     )
     data = (torch.randn(16, 4), torch.arange(16) % 3)
     options: dict[str, Any] = {"epochs": 1, "batch_size": 4, "device": "cpu", "progress": False}
-    for refused in (Flops(), Parameters()):
-        with pytest.raises(pydarts.ConfigError, match=refused.name):
-            pydarts.search(data, pydarts.SearchConfig(arch_terms=refused, **options), network=module)
-    allowed = pydarts.SearchConfig(arch_terms=BetaDecay(weight=1), **options)
-    result = pydarts.search(data, allowed, network=module)
-    assert result.history[0].diagnostics["term.beta_decay"] > 0
+    terms = [Flops(), Parameters(), BetaDecay(weight=1)]
+    result = pydarts.search(data, pydarts.SearchConfig(arch_terms=terms, **options), network=module)
+    found = result.history[0].diagnostics
+    assert found["term.beta_decay"] > 0
+    # The head, and the share of the candidate with weights: 16 multiply-adds, 20 weights with its biases.
+    share = float(result.strengths["0"][-1][0, 0])
+    assert found["cost.flops"] == pytest.approx(12 + 16 * share, rel=1e-5)
+    assert found["cost.parameters"] == pytest.approx(15 + 20 * share, rel=1e-5)
 
 
 def test_the_anchor_names_the_relaxation_that_it_needs() -> None:
