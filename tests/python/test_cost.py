@@ -41,6 +41,7 @@ def networks() -> Any:
     return module
 
 
+@pytest.mark.long
 def test_the_published_networks_cost_what_was_published_and_the_page_shows_it(networks: Any) -> None:
     rows = networks.rows()
     counted = {(row.genotype, row.data): (row.weights, row.auxiliary, row.multiply_adds) for row in rows}

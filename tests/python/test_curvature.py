@@ -30,7 +30,8 @@ def measured(result: pydarts.SearchResult) -> list[float | None]:
 @pytest.mark.parametrize(
     "setup",
     [
-        *(SETUPS[name] for name in ("none, skip and one convolution", "one to four operations per edge")),
+        pytest.param(SETUPS["none, skip and one convolution"], marks=pytest.mark.long),
+        SETUPS["one to four operations per edge"],
         Partial(k=2, normalized=True, operations=SMALL),
         Partial(normalized=True, auxiliary=0.5, operations=SMALL),
     ],

@@ -34,7 +34,13 @@ def name_of(page: Path) -> str:
 # ---- Code
 
 
-@pytest.mark.parametrize("page", RUNNABLE, ids=name_of)
+@pytest.mark.parametrize(
+    "page",
+    [  # an algorithm's page has small searches with it, which other tests do too
+        pytest.param(page, id=name_of(page), marks=[pytest.mark.long] * (page.parent.name == "algorithms"))
+        for page in RUNNABLE
+    ],
+)
 def test_the_code_of_a_page_runs_from_top_to_bottom(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

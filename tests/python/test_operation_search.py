@@ -239,7 +239,7 @@ def test_networks_with_it_are_trained_and_exported(result: pydarts.SearchResult,
     assert torch.allclose(graph(x), net.eval()(x), atol=1e-5)
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.long)])
 def test_many_searches_and_random_cells_have_it(workers: int, tmp_path: Path) -> None:
     select = pydarts.TrainConfig(epochs=1, batch_size=8, progress=False)
     cfg = config(noisy, "skip_connect", epochs=1, checkpoint_dir=tmp_path / "many")

@@ -172,6 +172,7 @@ def test_every_preset_moves_alpha_in_a_run_of_three_epochs(name: str) -> None:
     assert result.genotype.kind == "convolutional"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in ("darts_first_order", "random_ws")])
 def test_alpha_differs_from_that_of_darts(name: str) -> None:
     sizes = SMALL | {"precision": "float64", "operations": pydarts.Space().operations[1:], "batch_size": 4}
