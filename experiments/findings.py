@@ -11,6 +11,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from pydarts import Genotype
 from scipy.stats import spearmanr
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -62,7 +63,7 @@ def of_kind(summary: Summary, kind: str) -> Runs:
 
 def operations(cell: str) -> list[str]:
     """Return the six operations of a cell."""
-    return [part.split("~")[0] for part in cell.replace("+", "").split("|") if part]
+    return [name for name, *_ in Genotype.from_nasbench201(cell).edges("cell")]
 
 
 def bare(cell: str) -> int:

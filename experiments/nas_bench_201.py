@@ -28,7 +28,7 @@ import pydarts
 import torch
 from findings import write_page
 from one_shot import Images, from_scratch, random_search, supernet_accuracies
-from pydarts import SearchConfig, algorithms
+from pydarts import Genotype, SearchConfig, algorithms
 from pydarts.benchmarks import NASBench201
 
 HERE = Path(__file__).resolve().parent
@@ -48,7 +48,6 @@ HYPERGRADIENTS: dict[str, dict[str, Any]] = {
 }
 # The published rate is 3e-4; with a twentieth of the published number of steps, α would stay near 0.
 ARCH_LR = 3e-3
-SKIP, CONVOLUTION = "skip_connect", "nor_conv_3x3"
 # First-order DARTS with other learning rates of α.
 RATES = (3e-4, 1e-3, ARCH_LR)
 # The published learning rate is that of a batch of 256.
@@ -177,10 +176,10 @@ def run_all(jobs: list[Job], sizes: Sizes, data: Path, benchmark: Path, out: Pat
             print(f"{running[done].name}, seed {running[done].seed}: {done.result()}", flush=True)
 
 
-def string_of(operations: list[str]) -> str:
-    """Return the string of a cell with these operations on its six edges."""
-    a, b, c, d, e, f = operations
-    return f"|{a}~0|+|{b}~0|{c}~1|+|{d}~0|{e}~1|{f}~2|"
+def uniform(operation: str) -> str:
+    """Return the cell with this operation on every edge."""
+    edges = [(operation, source) for target in (1, 2, 3) for source in range(target)]
+    return Genotype(cell=edges, cell_concat=[3]).to_nasbench201()
 
 
 def is_done(file: Path, sizes: Sizes) -> bool:
@@ -224,7 +223,7 @@ def search(images: Images, config: SearchConfig, bench: NASBench201, sizes: Size
         "config": config.to_dict(),
         "cell": result.genotype.to_nasbench201(),
         "cells": cells,
-        "accuracies": [bench.accuracy(cell, "cifar10") for cell in cells],
+        "accuracies": bench.trajectory(result).accuracies.tolist() if path.selects else [],
         "strengths": result.strengths["cell"][-1].round(5).tolist() if path.learns else None,
         "search_accuracy": [record.valid_accuracy for record in result.history],
         "search_seconds": sum(record.seconds for record in result.history),
@@ -241,7 +240,7 @@ def random_cells(bench: NASBench201, sizes: Sizes) -> list[str]:
 def proxy_cells(bench: NASBench201, sizes: Sizes, seed: int) -> list[str]:
     """Return the cells that are trained on their own: random ones, by seed, and three known ones."""
     random = random_cells(bench, sizes)[seed * sizes.trained : (seed + 1) * sizes.trained]
-    return [*random, string_of([SKIP] * 6), string_of([CONVOLUTION] * 6), bench.best("cifar10")[0][0]]
+    return [*random, uniform("skip_connect"), uniform("nor_conv_3x3"), bench.best("cifar10")[0][0]]
 
 
 # ---- The data

@@ -63,8 +63,8 @@ def partial_logits(result: SearchResult) -> Callable[[str], Logits]:
     last = {name: torch.from_numpy(np.array(alphas[-1])) for name, alphas in result.alphas.items()}
 
     def of(cell: str) -> Logits:
-        edges = [part.split("~")[0] for part in cell.replace("+", "").split("|") if part]
-        chosen = torch.tensor([names.index(name) for name in edges])
+        edges = Genotype.from_nasbench201(cell).edges("cell")
+        chosen = torch.tensor([names.index(name) for name, *_ in edges])
         one_hot = 100 * torch.nn.functional.one_hot(chosen, len(names)).to(last["cell"].dtype)
         net.set_alphas({**last, "cell": one_hot})
         return net.logits

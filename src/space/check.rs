@@ -62,7 +62,7 @@ impl Space {
         })
     }
 
-    /// What hinders the first cells of stages from changing the channels.
+    /// Why the first cells of stages cannot change the number of channels.
     fn widening_flaw(&self) -> Option<String> {
         if matches!(self.network.stages, Stages::Direct { .. }) && self.network.stem_multiplier() != 1 {
             let multiplier = self.network.stem_multiplier();
