@@ -94,11 +94,13 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def settings(summary: Summary) -> str:
     sizes = summary["sizes"]
-    hours = sum(run["seconds"] for run in summary["runs"]) / 3600
+    # A run that serves two names is listed twice.
+    distinct = {(run["seed"], run["seconds"]) for run in summary["runs"]}
+    hours = sum(seconds for _, seconds in distinct) / 3600
     return (
         f"{sizes['images']:,} images of CIFAR-10 at {sizes['side']}×{sizes['side']}, half of them for w; "
         f"{sizes['channels']} channels, N = {sizes['layers']}, {sizes['epochs']} epochs of "
-        f"{sizes['images'] // 2 // 64} steps, seeds 0 to {sizes['seeds'] - 1}. {len(summary['runs'])} runs, "
+        f"{sizes['images'] // 2 // 64} steps, seeds 0 to {sizes['seeds'] - 1}. {len(distinct)} runs, "
         f"{hours:.1f} hours of one thread. {summary['machine']}, {summary['date']}."
     )
 
