@@ -225,13 +225,13 @@ pub struct Inspector<N> {
     /// The thread that holds it.
     by: Mutex<Option<ThreadId>>,
     /// Last: memory is returned after everything above was dropped.
-    _freed: Option<FreedMemory>,
+    freed: FreedMemory,
 }
 
 impl<N: Inspectable> Inspector<N> {
     pub fn new(inspected: Inspected<N>) -> Self {
-        let freed = FreedMemory::keep(&inspected.config.optimisation, inspected.network.network().device());
-        Inspector { held: Mutex::new(inspected), by: Mutex::new(None), _freed: freed }
+        let freed = FreedMemory::new(inspected.network.network().device());
+        Inspector { held: Mutex::new(inspected), by: Mutex::new(None), freed }
     }
 
     /// Ignores poisoning: a thread that panicked leaves every tensor valid, although a step may be half applied. The user's
@@ -294,7 +294,9 @@ impl<N: Inspectable> Inspector<N> {
             let held = self.lock()?;
             held.explained(examples, || {
                 let (train, valid) = batches(&held)?;
-                held.arch_gradient(train, valid, by)
+                let found = held.arch_gradient(train, valid, by)?;
+                self.freed.keep();
+                Ok(found)
             })
         })?;
         Ok((to_dict(py, named)?, probed))
@@ -308,7 +310,9 @@ impl<N: Inspectable> Inspector<N> {
         entry::engine(py, || {
             let mut held = self.lock()?;
             let (train, valid) = batches(&held)?;
-            held.step(&train, &valid)
+            let losses = held.step(&train, &valid)?;
+            self.freed.keep();
+            Ok(losses)
         })
     }
 

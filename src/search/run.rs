@@ -116,7 +116,7 @@ pub fn run<'a>(
         batch: 0,
         evaluated_batch: None,
         last_valid: None,
-        _freed: FreedMemory::keep(&config.optimisation, relaxed.network.device()),
+        freed: FreedMemory::new(relaxed.network.device()),
     };
     run.clear_masked()?;
     run.record_alpha()?;
@@ -167,7 +167,7 @@ pub(super) struct Run<'a> {
     pub(super) evaluated_batch: Option<i64>,
     /// The batch of the latest α step, if the curvature is measured.
     pub(super) last_valid: Option<Batch>,
-    _freed: Option<FreedMemory>,
+    freed: FreedMemory,
 }
 
 /// A step whose report was not read yet.
@@ -233,6 +233,10 @@ impl Run<'_> {
                 valid_position,
                 seconds: started.elapsed().as_secs_f64(),
             });
+            // The first step that moves α is larger than those before it.
+            if epoch >= config.optimisation.arch_start_epoch {
+                self.freed.keep();
+            }
             if let Some(warning) = self.stepper.take_warning() {
                 self.warn(&warning)?;
             }
