@@ -210,14 +210,16 @@ fn sequences_have_windows_of_height_one_and_causal_ones_their_padding_in_front()
             true,
             &[
                 "Pad { left: 4, fill: Zero } -> 8x1x12",
-                "AvgPool { kernel: [1, 5], stride: [1, 1], padding: [0, 0], outside: 4, ceil: false } -> 8x1x8",
+                "AvgPool { kernel: [1, 5], stride: [1, 1], padding: [0, 0], outside: 4, ceil: false, convolve: false } -> 8x1x8",
             ],
         ),
         (
             "avg_pool_3",
             1,
             false,
-            &["AvgPool { kernel: [1, 3], stride: [1, 1], padding: [0, 1], outside: 0, ceil: false } -> 8x1x8"],
+            &[
+                "AvgPool { kernel: [1, 3], stride: [1, 1], padding: [0, 1], outside: 0, ceil: false, convolve: false } -> 8x1x8",
+            ],
         ),
         (
             "skip_connect",
@@ -278,7 +280,11 @@ fn each_operation_has_the_weights_statistics_and_windows_of_the_paper() {
         ),
         ("max_pool_3x3", 1, "MaxPool { kernel: [3, 3], stride: [1, 1], padding: [1, 1], ceil: false }; bn"),
         ("max_pool_3x3", 2, "MaxPool { kernel: [3, 3], stride: [2, 2], padding: [1, 1], ceil: false }; bn"),
-        ("avg_pool_3x3", 2, "AvgPool { kernel: [3, 3], stride: [2, 2], padding: [1, 1], outside: 0, ceil: false }; bn"),
+        (
+            "avg_pool_3x3",
+            2,
+            "AvgPool { kernel: [3, 3], stride: [2, 2], padding: [1, 1], outside: 0, ceil: false, convolve: false }; bn",
+        ),
         (
             "sep_conv_3x3",
             2,

@@ -2,7 +2,7 @@
 
 use pydarts::config::Rewrite;
 use pydarts::plan::{Geometry, Op, Plan, passes};
-use pydarts::space::{Layers, Operation, Space, Stage, Stages};
+use pydarts::space::{Layers, Operation, Reads, Space, Stage, Stages};
 
 fn geometry(channels: usize, layers: usize) -> Geometry {
     Geometry { channels, layers, num_classes: 10, in_channels: 3, image_size: (32, 32) }
@@ -39,6 +39,28 @@ fn every_node_is_pooled_once() {
     let shared = passes::rewrite(plain, &[Rewrite::Share], usize::MAX).unwrap();
     shared.check().unwrap();
     assert_eq!(pools(&shared), 6 * 3);
+}
+
+#[test]
+fn a_node_and_its_plain_pooling_are_mixed_term_by_term() {
+    let is_product = |op: &Op| matches!(op, Op::Mixtures { .. });
+    for (name, products) in [("nas-bench-201", false), ("darts", true)] {
+        let plan = lowered(&Space::preset(name).unwrap(), 4, 2);
+        let plan = passes::rewrite(plan, Rewrite::of(Reads::Images), usize::MAX).unwrap();
+        assert_eq!(plan.instructions.iter().any(|instruction| is_product(&instruction.op)), products, "{name}");
+    }
+}
+
+#[test]
+fn only_poolings_without_norm_are_convolutions() {
+    for (name, expected) in [("nas-bench-201", true), ("darts", false)] {
+        let plan = lowered(&Space::preset(name).unwrap(), 4, 3);
+        let convolved = plan.instructions.iter().filter_map(|instruction| match instruction.op {
+            Op::AvgPool { kernel: [3, 3], convolve, .. } => Some(convolve),
+            _ => None,
+        });
+        assert!(convolved.into_iter().all(|convolve| convolve == expected), "{name}");
+    }
 }
 
 #[test]

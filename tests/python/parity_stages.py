@@ -51,7 +51,7 @@ class Stages(Setup):
             seed=self.seed,
         )
 
-    def engine(self, **config: Any) -> pydarts.Supernet:
+    def engine(self, dtype: str = "float64", **config: Any) -> pydarts.Supernet:
         return pydarts.Supernet(
             self.space(),
             channels=self.channels,
@@ -59,7 +59,7 @@ class Stages(Setup):
             num_classes=self.num_classes,
             in_channels=self.in_channels,
             image_size=self.size,
-            dtype="float64",
+            dtype=dtype,
             seed=self.seed,
             config=pydarts.SearchConfig(space=self.space(), **(DARTS | config)),
         )

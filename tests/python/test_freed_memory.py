@@ -21,8 +21,8 @@ torch.set_num_threads(1)
 config = pydarts.SearchConfig(channels=16, layers=3, image_size=32, hypergradient=sys.argv[1], device="cpu")
 nets = [pydarts.Supernet(config=config) for _ in range(2)]
 batch = torch.randn(16, 3, 32, 32), torch.arange(16) % 10
-for net in nets:
-    net.step(batch, batch)
+for index in range(2):
+    nets[index].step(batch, batch)
 held = resident()
 nets.pop()
 print(held - resident())

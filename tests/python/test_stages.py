@@ -71,6 +71,24 @@ def test_names_and_shapes_are_those_of_the_reference(setup: Stages) -> None:
 
 
 @one_thread
+@pytest.mark.parametrize("size", [(8, 8), (7, 5), (5, 1), (1, 1)], ids=str)
+@pytest.mark.parametrize("method", ["first_order", "unrolled_exact"])
+def test_pooling_in_float32_is_that_of_float64(method: str, size: tuple[int, int]) -> None:
+    # The CPU pools by a depthwise convolution in float32 alone.
+    setup = Stages(stages=1, size=size, operations=("avg_pool_3x3", "skip_connect", "nor_conv_1x1"))
+    single, double = setup.engine(dtype="float32"), setup.engine()
+    double.load_state_dict({name: value.double() for name, value in single.state_dict().items()})
+    alphas = {"cell": torch.randn(6, 3, generator=torch.Generator().manual_seed(1))}
+    single.set_alphas(alphas)
+    double.set_alphas({"cell": alphas["cell"].double()})
+    batches = setup.batches(2)
+    expected = double.arch_gradient(*batches, method=method, xi=XI)["cell"]
+    found = single.arch_gradient(*((x.float(), y) for x, y in batches), method=method, xi=XI)["cell"]
+    assert distance(single.logits(batches[0][0].float()).double(), double.logits(batches[0][0])) <= 1e-5
+    assert distance(found.double(), expected) <= 1e-3
+
+
+@one_thread
 @each
 def test_logits_and_loss_are_those_of_the_reference(setup: Stages) -> None:
     ours, theirs = setup.pair()

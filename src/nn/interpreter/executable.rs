@@ -1,10 +1,12 @@
 //! A plan with everything that its passes look up, prepared once.
 
+use std::collections::HashMap;
 use std::ops::Range;
 
 use tch::{Device, Kind, Tensor};
 
 use super::mixing::{MixingWeights, ScaleLayout, scaled};
+use super::pooling::MeanPooling;
 use super::thinned::Thinned;
 use super::weight_gradients::Deferred;
 use super::weights::WeightViews;
@@ -37,6 +39,8 @@ pub struct Prepared {
     pub dying: Vec<ValueId>,
     /// The running statistics of a batch norm.
     pub running: Option<Running>,
+    /// The constants of a mean pooling that is computed as a convolution.
+    pub pooling: Option<MeanPooling>,
     /// The index of the instruction's scale in the layout of its α table, if it has one (see [`scaled`]).
     pub scale: usize,
 }
@@ -50,8 +54,10 @@ impl Executable {
         let weights = WeightViews::new(&plan, weights)?;
         let mut scale_counts = vec![0; tables];
         let mut prepared = Vec::with_capacity(plan.instructions.len());
+        let mut poolings = HashMap::new();
         for (index, (instruction, dying)) in plan.instructions.iter().zip(plan.last_uses()).enumerate() {
-            let mut one = Prepared { index, dying, ..Prepared::default() };
+            let pooling = MeanPooling::new(&instruction.op, &instruction.shape, &mut poolings)?;
+            let mut one = Prepared { index, dying, pooling, ..Prepared::default() };
             if let Op::BatchNorm { statistic, members, .. } = &instruction.op {
                 let names = plan.statistics[statistic.0..statistic.0 + members].iter().map(|s| s.name.as_str());
                 one.running = Some(statistics.run(names)?);

@@ -6,8 +6,9 @@ use tch::{Kind, Tensor};
 
 use super::blocks::{Blocks, cut};
 use super::executable::{Executable, Interpreter, Prepared, Value, broken_plan};
-use super::layout::{avg_pool, batch_to_space, both, concat, pad, repeat, shift, shuffle, space_to_batch, subsample};
+use super::layout::{batch_to_space, both, concat, pad, repeat, shift, shuffle, space_to_batch, subsample};
 use super::mixing::{MixingWeights, mixtures};
+use super::pooling::avg_pool;
 use super::thinned::Thinned;
 use super::weight_gradients::Deferred;
 use crate::error::{Error, Result};
@@ -129,9 +130,10 @@ impl<'a> Forward<'a> {
                 Ok(x()?.f_max_pool2d(both(*kernel), both(*stride), both(*padding), [1, 1], *ceil)?)
             }
             Op::Bias { weight } => Ok(x()?.f_add(&self.weight(*weight).f_view([1, -1, 1, 1])?)?),
-            Op::AvgPool { kernel, stride, padding, outside, ceil } => {
-                avg_pool(x()?, [*kernel, *stride, *padding].map(both), *outside as i64, *ceil)
-            }
+            Op::AvgPool { kernel, stride, padding, outside, ceil, .. } => match &prepared.pooling {
+                Some(pooling) if pooling.applies_to(x()?) => pooling.apply(x()?),
+                _ => avg_pool(x()?, [*kernel, *stride, *padding].map(both), *outside as i64, *ceil),
+            },
             Op::GlobalAvgPool => Ok(x()?.f_mean_dim([2i64, 3].as_slice(), false, None)?),
 
             Op::Pad { left, fill } => pad(x()?, *left as i64, *fill),

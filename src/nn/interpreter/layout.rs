@@ -144,20 +144,6 @@ pub fn pad(x: &Tensor, left: i64, fill: Fill) -> Result<Tensor> {
     }
 }
 
-/// The mean of each window, [height and width, strides, padding], without padding and without the first `outside`
-/// columns, which are zeros.
-pub fn avg_pool(x: &Tensor, [kernel, stride, padding]: [[i64; 2]; 3], outside: i64, ceil: bool) -> Result<Tensor> {
-    let mean = x.f_avg_pool2d(kernel, stride, padding, ceil, false, None)?;
-    if outside == 0 {
-        return Ok(mean);
-    }
-    // Window i ends with column stride·i + kernel - 1, of which `outside` columns are padding.
-    let last = mean.size()[3];
-    let columns = Tensor::f_arange(last, (mean.f_kind()?, mean.device()))?.f_mul_scalar(stride[1])?;
-    let inside = columns.f_add_scalar(kernel[1] - outside)?.f_clamp_max(kernel[1])?;
-    Ok(mean.f_mul(&inside.f_reciprocal()?.f_mul_scalar(kernel[1])?)?)
-}
-
 /// `count` values that are stacked along the batch, each as one row.
 pub fn rows(x: &Tensor, count: i64) -> Result<Tensor> {
     let x = if x.device() == Device::Cpu { x.f_permute([0, 2, 3, 1])? } else { x.shallow_clone() };

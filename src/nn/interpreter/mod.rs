@@ -10,6 +10,7 @@ pub mod layout;
 pub mod leaves;
 pub mod mixing;
 mod own;
+pub mod pooling;
 pub mod recurrent;
 pub mod thinned;
 pub mod weight_gradients;

@@ -59,7 +59,9 @@ impl Writer<'_> {
         let Window { kernel, stride, padding: both, .. } = self.window(kernel, stride, kernel / 2);
         let (input, padding) = self.padded(scope, input, both, Fill::Zero)?;
         let outside = if padding == both { 0 } else { 2 * both[1] };
-        let value = self.push(scope, Op::AvgPool { kernel, stride, padding, outside, ceil: false }, vec![input])?;
+        let convolve = stride == [1, 1] && outside == 0 && !self.space.layers().pooling_norm;
+        let pool = Op::AvgPool { kernel, stride, padding, outside, ceil: false, convolve };
+        let value = self.push(scope, pool, vec![input])?;
         self.pooling_norm(scope, value)
     }
 

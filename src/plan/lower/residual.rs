@@ -19,7 +19,7 @@ impl Writer<'_> {
         }
         let Window { kernel, stride, padding, .. } = self.window(2, 2, 0);
         // Past the end: both branches of an odd image have the same size.
-        let pool = Op::AvgPool { kernel, stride, padding, outside: 0, ceil: true };
+        let pool = Op::AvgPool { kernel, stride, padding, outside: 0, ceil: true, convolve: false };
         let shortcut = self.push(&scope, pool, vec![input])?;
         let shortcut = self.conv(&scope, "shortcut", shortcut, channels, self.window(1, 1, 0))?;
         self.push(&scope, Op::Add, vec![value, shortcut])

@@ -26,7 +26,7 @@ impl Plan {
                 let past = if *ceil { " past the end" } else { "" };
                 format!("max pool {}x{}{}{past}", kernel[0], kernel[1], window(*stride, *padding))
             }
-            Op::AvgPool { kernel, stride, padding, outside, ceil } => {
+            Op::AvgPool { kernel, stride, padding, outside, ceil, .. } => {
                 let outside = if *outside == 0 { String::new() } else { format!(" without the first {outside}") };
                 let past = if *ceil { " past the end" } else { "" };
                 format!("mean pool {}x{}{}{outside}{past}", kernel[0], kernel[1], window(*stride, *padding))
