@@ -78,26 +78,41 @@ def test_a_data_set_that_a_notebook_defines_is_read_in_this_process(tmp_path: Pa
 
 
 class Fatal:
-    """Batches; the first pass over them in a process of the search's kills that."""
+    """Batches; the first passes over them in other processes than that of the test kill these."""
 
-    def __init__(self, batches: list[Any], marker: Path) -> None:
-        self.batches, self.marker = batches, marker
+    def __init__(self, batches: list[Any], folder: Path, kills: int) -> None:
+        self.batches, self.folder, self.kills = batches, folder, kills
 
     def __iter__(self) -> Iterator[Any]:
-        if multiprocessing.parent_process() is not None and not self.marker.exists():
-            self.marker.touch()
+        killed = len(list(self.folder.glob("killed-*")))
+        if multiprocessing.parent_process() is not None and killed < self.kills:
+            (self.folder / f"killed-{os.getpid()}").touch()
             os.kill(os.getpid(), signal.SIGKILL)
         return iter(self.batches)
 
 
+BATCHES = [(X[start : start + 8], y[start : start + 8]) for start in range(0, 48, 8)]
+FIXED: dict[str, Any] = {"epochs": 1, "mean": (0.2,), "std": (0.2,)}
+
+
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL is that of POSIX")
-def test_a_process_that_is_killed_takes_its_own_row_along_only(tmp_path: Path) -> None:
-    batches = [(X[start : start + 8], y[start : start + 8]) for start in range(0, 48, 8)]
-    loader = (Fatal(batches, tmp_path / "marker"), batches)
-    config = make_config(epochs=1, mean=(0.2,), std=(0.2,))
-    found = pydarts.search_many(loader, config, 2, short(epochs=1, mean=(0.2,), std=(0.2,)), workers=1)
-    assert [row.status for row in found] == ["failed", "complete"]
-    assert found[0].error == "its process ended with signal 9 (Killed)"
+def test_the_row_of_a_process_that_is_killed_is_tried_again(tmp_path: Path) -> None:
+    config, select = make_config(**FIXED), short(**FIXED)
+    loader = (Fatal(BATCHES, tmp_path, 1), BATCHES)
+    with pytest.warns(UserWarning, match=r"signal 9") as caught:
+        found = pydarts.search_many(loader, config, 2, select, workers=1)
+    whole = pydarts.search_many((BATCHES, BATCHES), config, 2, select, workers=0)
+    assert found.status == "complete" and plain(found) == plain(whole)
+    assert len(caught) == 1 and caught[0].filename == __file__
+
+
+@pytest.mark.skipif(os.name != "posix", reason="SIGKILL is that of POSIX")
+@pytest.mark.filterwarnings("ignore:a process ended")
+def test_a_row_whose_process_is_killed_three_times_fails_alone(tmp_path: Path) -> None:
+    loader = (Fatal(BATCHES, tmp_path, 3), BATCHES)
+    found = pydarts.search_many(loader, make_config(**FIXED), 1, short(**FIXED), workers=1, random=0)
+    assert [row.status for row in found] == ["failed"]
+    assert found[0].error == "its process ended with signal 9 (Killed), 3 times"
 
 
 # ---- stopped and started again

@@ -26,7 +26,7 @@ from .._values.random import random_genotypes
 from .._values.space import Space, as_space
 from .._values.words import shown
 from ..nn._build import placed
-from .executor import Executor
+from .executor import Executor, Where, executor_of
 from .folder import MARK, OF_THE_WHOLE, marked, said_by
 from .job import Given, Job, fresh
 from .rows import check_folder, check_names, do_jobs, seeds_of
@@ -41,7 +41,7 @@ def cells_many(
     select: TrainConfig | None,
     random: int,
     network: Mapping[str, Any] | None,
-    workers: int | None,
+    where: Where,
 ) -> SearchTable:
     """Search cells several times."""
     check_plan(config)
@@ -55,7 +55,7 @@ def cells_many(
     arguments = sizes.arguments | _width(config) | dict(network or {})
     arguments |= placed(config, arguments)
     given = given._replace(operations=tuple(arguments.pop("operations", ())))
-    executor = Executor.of(workers, given, training.resolved_device, len(numbers) + len(drawn))
+    executor = executor_of(where, given, training.resolved_device, len(numbers) + len(drawn))
     fitted = _fitted(each, config, sizes, executor)
     template = Job(
         name="",
@@ -122,7 +122,7 @@ def cells_compared(
     seed: int,
     space: str | Space | None,
     network: Any,
-    workers: int | None,
+    where: Where,
 ) -> SearchTable:
     """Train cells."""
     loader = given.loader
@@ -168,7 +168,7 @@ def cells_compared(
     ]
     jobs += _random_jobs(template, drawn)
     check_names(jobs)
-    executor = Executor.of(workers, given, training.resolved_device, len(jobs))
+    executor = executor_of(where, given, training.resolved_device, len(jobs))
     _rehearse(next(iter(genotypes.values())), template, given)
     about = {
         "space": chosen.to_dict(),
@@ -188,7 +188,12 @@ def _fitted(each: SearchConfig, config: SearchConfig, sizes: Sizes, executor: Ex
         path = Path(config.checkpoint_dir) / MARK
         if path.is_file():
             return each.replace(batch_size=said_by(path, "batch_size"))
-    return with_batch_size(each, sizes.batch_size, searches=max(1, executor.workers))
+    if executor.workers is None and each.batch_size == "auto":
+        raise _core.ConfigError(
+            "batch_size='auto' depends on the memory of the machine that searches, which is not known here; "
+            "pass a number"
+        )
+    return with_batch_size(each, sizes.batch_size, searches=max(1, executor.workers or 1))
 
 
 def _width(config: SearchConfig) -> dict[str, Any]:

@@ -1,10 +1,13 @@
-"""Runs the jobs of a table in this process or in others."""
+"""Where the jobs of a table run: here, in other processes on this machine, or in an executor of the user."""
 
 from __future__ import annotations
 
 import pickle
 from collections.abc import Generator, Sequence
+from concurrent.futures import Executor as ConcurrentExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from typing import Literal, Protocol, TypeAlias
 
 import torch
 
@@ -12,9 +15,13 @@ from .. import _core
 from .._data.interrupt import InterruptWatch
 from .._values.hints import hint
 from .._values.words import shown
+from .futures import concurrent
 from .job import Given, Job, Tell, run
+from .on_ray import on_ray
 from .row import SearchRow
 from .workers import Lost, Unreadable, run_in_processes
+
+ExecutorLike: TypeAlias = Literal["processes", "ray"] | ConcurrentExecutor
 
 _ONE = (
     "everything runs in this process, one after the other. Pass workers=0 if that is intended; for "
@@ -22,59 +29,134 @@ _ONE = (
 )
 
 
-@dataclass(frozen=True)
-class Executor:
-    """Processes with a number of threads each, which receive the pickled loader and loss; or no processes."""
+class Executor(Protocol):
+    """Does jobs and yields their rows."""
 
-    workers: int
-    threads: int
-    shared: bytes | None
-    chosen: bool = False
-    """Whether the user asked for processes; otherwise this process does the jobs if others cannot."""
-
-    @classmethod
-    def of(cls, workers: int | None, given: Given, device: torch.device, jobs: int) -> Executor:
-        threads = torch.get_num_threads()
-        wished = workers
-        if workers is None:
-            workers = 1 if device.type == "cuda" else max(1, threads // 2)
-        if not isinstance(workers, int) or isinstance(workers, bool) or workers < 0:
-            raise _core.ConfigError(
-                f"workers is {shown(workers)}; it must be a number of processes, 0 for none"
-            )
-        workers = min(workers, jobs)
-        if workers:
-            for what in ("loss", "network", "metric", "unpack"):
-                try:
-                    pickle.dumps(getattr(given, what))
-                except Exception as error:
-                    raise _core.ConfigError(
-                        f"the {what} cannot be pickled ({type(error).__name__}: {error}); define it at the "
-                        "top level of a module, or use workers=0 to run everything in this process"
-                    ) from error
-            what = "loader"
-            try:
-                what = "operations" if given.operations else what
-                pickle.dumps(given.operations)
-                what = "loader"
-                shared = pickle.dumps(given)
-                return cls(workers, max(1, threads // workers), shared, wished is not None)
-            except Exception as error:  # pickling may raise anything
-                text = f"the {what} cannot be pickled ({type(error).__name__}: {error})"
-                if wished is not None:
-                    raise _core.DataError(
-                        f"{text}; use workers=0 to run everything in this process"
-                    ) from error
-                hint(f"{text}; {_ONE}")
-        return cls(0, threads, None)
+    @property
+    def workers(self) -> int | None:
+        """The number of jobs that share the memory of this machine; None: they run elsewhere."""
 
     def rows(self, jobs: Sequence[Job], given: Given, tell: Tell) -> Generator[SearchRow, None, None]:
         """Do the jobs; yield each row as soon as it is finished."""
-        if self.shared is None:
-            yield from _here(jobs, given, tell)
-            return
+
+
+@dataclass(frozen=True)
+class Where:
+    """Where jobs run and with which resources, as the user said; see `search_many`."""
+
+    workers: int | None = None
+    executor: ExecutorLike = "processes"
+    cpus: int | None = None
+    gpus: float | None = None
+
+    def check(self) -> None:
+        """Raise an error if a value is invalid or does not apply."""
+        if not (self.executor in ("processes", "ray") or isinstance(self.executor, ConcurrentExecutor)):
+            raise _core.ConfigError(
+                f"executor is {shown(self.executor)}; it must be 'processes', 'ray' or a "
+                "concurrent.futures.Executor"
+            )
+        workers, cpus, gpus = self.workers, self.cpus, self.gpus
+        if workers is not None and (not isinstance(workers, int) or isinstance(workers, bool) or workers < 0):
+            raise _core.ConfigError(
+                f"workers is {shown(workers)}; it must be a number of processes, 0 for none"
+            )
+        if workers is not None and self.executor != "processes":
+            raise _core.ConfigError(
+                f"workers={workers} applies to executor='processes'; another executor has its own workers"
+            )
+        if cpus is not None and (not isinstance(cpus, int) or isinstance(cpus, bool) or cpus < 1):
+            raise _core.ConfigError(f"cpus is {shown(cpus)}; it must be a number of CPU threads, at least 1")
+        if gpus is not None and (not isinstance(gpus, (int, float)) or isinstance(gpus, bool) or gpus < 0):
+            raise _core.ConfigError(f"gpus is {shown(gpus)}; it must be a number of GPUs, such as 1 or 0.5")
+        if gpus is not None and self.executor != "ray":
+            raise _core.ConfigError(f"gpus={gpus} applies to executor='ray', which assigns GPUs to its jobs")
+
+
+def executor_of(where: Where, given: Given, device: torch.device, jobs: int) -> Executor:
+    """Return what does `jobs` jobs.
+
+    Raises:
+        ConfigError: an invalid value, or something other than the loader cannot be pickled.
+        DataError: the loader cannot be pickled, and the user asked for other processes.
+    """
+    where.check()
+    if isinstance(where.executor, ConcurrentExecutor):
+        # Threads need no pickling.
+        shared = given if isinstance(where.executor, ThreadPoolExecutor) else _pickled(given)
+        return concurrent(where.executor, shared, where.cpus)
+    if where.executor == "ray":
+        return on_ray(given, where.cpus, where.gpus)
+    threads, workers = torch.get_num_threads(), where.workers
+    if workers is None:
+        workers = 1 if device.type == "cuda" else max(1, threads // (where.cpus or 2))
+    workers = min(workers, jobs)
+    if workers == 0:
+        return _Here()
+    try:
+        pickled = _pickled(given)
+    except _core.DataError as error:
+        if where.workers is not None:
+            raise
+        hint(f"{error.args[0].partition(';')[0]}; {_ONE}")
+        return _Here()
+    return _Processes(workers, where.cpus or max(1, threads // workers), pickled, where.workers is not None)
+
+
+def _pickled(given: Given) -> bytes:
+    """Return what all jobs share for another process."""
+    for what in ("loss", "network", "metric", "unpack"):
         try:
-            yield from _elsewhere(jobs, self, tell)
+            pickle.dumps(getattr(given, what))
+        except Exception as error:  # pickling may raise anything
+            raise _core.ConfigError(
+                f"the {what} cannot be pickled ({type(error).__name__}: {error}); define it at the "
+                "top level of a module, or use workers=0 to run everything in this process"
+            ) from error
+    what = "operations" if given.operations else "loader"
+    try:
+        pickle.dumps(given.operations)
+        what = "loader"
+        return pickle.dumps(given)
+    except Exception as error:
+        raise _core.DataError(
+            f"the {what} cannot be pickled ({type(error).__name__}: {error}); use workers=0 to run "
+            "everything in this process, or pass a function that returns the loader"
+        ) from error
+
+
+@dataclass(frozen=True)
+class _Here:
+    """This process."""
+
+    workers: int = 0
+
+    def rows(self, jobs: Sequence[Job], given: Given, tell: Tell) -> Generator[SearchRow, None, None]:
+        """Do one job after the other until one is interrupted."""
+        with InterruptWatch() as watch:  # also between searches, and while a row is saved
+            for job in jobs:
+                row = run(job, given, tell)
+                yield row
+                if watch.seen or row.status == "interrupted":
+                    return
+
+
+@dataclass(frozen=True)
+class _Processes:
+    """Processes with a number of threads each, which receive the pickled loader and loss."""
+
+    workers: int
+    threads: int
+    shared: bytes
+    chosen: bool
+    """Whether the user asked for processes; otherwise this process does the jobs if others cannot."""
+
+    def rows(self, jobs: Sequence[Job], given: Given, tell: Tell) -> Generator[SearchRow, None, None]:
+        """Yield rows as processes finish them; after Ctrl-C, those in progress and no more."""
+        try:
+            done = run_in_processes(run, self.shared, jobs, self.workers, self.threads, tell)
+            for job, row in done:
+                yield _lost(job, row) if isinstance(row, Lost) else row
         except Unreadable as error:  # before the first job
             if self.chosen:
                 raise _core.DataError(
@@ -82,27 +164,11 @@ class Executor:
                     "functions in a module"
                 ) from None
             hint(f"{error}; {_ONE}")
-            yield from _here(jobs, given, tell)
+            yield from _Here().rows(jobs, given, tell)
 
 
-def _here(jobs: Sequence[Job], given: Given, tell: Tell) -> Generator[SearchRow, None, None]:
-    """Do one job after the other until one is interrupted."""
-    with InterruptWatch() as watch:  # also between searches, and while a row is saved
-        for job in jobs:
-            row = run(job, given, tell)
-            yield row
-            if watch.seen or row.status == "interrupted":
-                return
-
-
-def _elsewhere(jobs: Sequence[Job], executor: Executor, tell: Tell) -> Generator[SearchRow, None, None]:
-    """Yield rows as processes finish them; after Ctrl-C, those in progress and no more."""
-    assert executor.shared is not None
-    for job, row in run_in_processes(run, executor.shared, jobs, executor.workers, executor.threads, tell):
-        if not isinstance(row, Lost):
-            yield row
-            continue
-        lost = job.row("interrupted")
-        if not row.interrupted:
-            lost = replace(lost, status="failed", error=f"its process ended with {row.how}")
-        yield lost
+def _lost(job: Job, how: Lost) -> SearchRow:
+    if how.interrupted:
+        return job.row("interrupted")
+    times = f", {how.tries} times" if how.tries > 1 else ""
+    return replace(job.row("failed"), error=f"its process ended with {how.how}{times}")

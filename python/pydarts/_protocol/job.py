@@ -50,6 +50,22 @@ class Given(NamedTuple):
     unpack: Any = None
     operations: tuple[Operation, ...] = ()
     """User-defined operations, which the cells may have."""
+    factory: Callable[[], Any] | None = None
+    """The function that returned `loader`: other processes call it, too, and do not receive the loader."""
+
+    @classmethod
+    def of(cls, loader: Any, *others: Any) -> Given:
+        """Take the loader, or a function without arguments that returns it, and the next fields."""
+        if callable(loader) and not hasattr(loader, "__iter__"):
+            return cls(loader(), *others)._replace(factory=loader)
+        return cls(loader, *others)
+
+    def copied(self) -> Given:
+        """Return this with a loader of its own, for another thread."""
+        return self._replace(loader=copy.deepcopy(self.loader) if self.factory is None else self.factory())
+
+    def __reduce__(self) -> Any:
+        return _received, tuple(self if self.factory is None else self._replace(loader=None))
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -61,6 +77,11 @@ class Given(NamedTuple):
             return {}
         metric = copy.deepcopy(self.metric) if isinstance(self.metric, Accumulator) else self.metric
         return {"metric": metric, "unpack": self.unpack}
+
+
+def _received(*fields: Any) -> Given:
+    given = Given(*fields)
+    return given if given.factory is None else given._replace(loader=given.factory())
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,7 +27,7 @@ from .._values.words import listed, shown
 from ..nn._choice import Choice, InputChoice
 from ..nn._fix import choices_in, fix_in_place, random_architectures
 from ..nn._function import FunctionNetwork
-from .executor import Executor
+from .executor import Where, executor_of
 from .folder import OF_THE_WHOLE, marked
 from .job import Given, Job
 from .row import Origin
@@ -185,7 +185,7 @@ def own_many(
     seeds: int | Sequence[int],
     select: TrainConfig | None,
     random: int,
-    workers: int | None,
+    where: Where,
 ) -> SearchTable:
     """Search a user-defined network several times."""
     training = short_training(select, config)
@@ -195,7 +195,7 @@ def own_many(
     sizes = sizes_of(given, config)
     alone: ConfigFields = {"checkpoint_dir": None, "resume": False, "progress": False}
     each = config.replace(**alone)
-    executor = Executor.of(workers, given, training.resolved_device, len(numbers) + len(drawn))
+    executor = executor_of(where, given, training.resolved_device, len(numbers) + len(drawn))
     template = _own_template("searched", training, config.resume)
     jobs = [replace(template, name=f"seed {seed}", search=each.replace(seed=seed)) for seed in numbers]
     jobs += random_jobs(template, drawn)
@@ -226,7 +226,7 @@ def own_compared(
     select: TrainConfig | None,
     random: int,
     seed: int,
-    workers: int | None,
+    where: Where,
 ) -> SearchTable:
     """Train architectures of a user-defined network."""
     maker, architectures = compared(cells, given.network)
@@ -245,7 +245,7 @@ def own_compared(
     ]
     jobs += random_jobs(template, drawn)
     check_names(jobs)
-    executor = Executor.of(workers, given, training.resolved_device, len(jobs))
+    executor = executor_of(where, given, training.resolved_device, len(jobs))
     rehearse(next(iter(architectures.values())), template, given)
     about = {"seed": seed, "architectures": architectures}
     with held(training.checkpoint_dir):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Literal, cast
 
@@ -22,6 +22,7 @@ from .._values.genotype import Genotype
 from .._values.space import Space
 from .._values.words import shown
 from .cells import cells_compared, cells_many
+from .executor import ExecutorLike, Where
 from .folder import MARK, TABLE
 from .job import Given
 from .own import is_own, maker_of, own_compared, own_many
@@ -31,7 +32,7 @@ from .table import SearchTable
 @takes_options_as("cfg", "SearchConfig", lambda: [field.name for field in FIELDS])
 @plain()
 def search_many(
-    loader: Loader,
+    loader: Loader | Callable[[], Loader],
     cfg: SearchConfig | None = None,
     seeds: int | Sequence[int] = 4,
     select: TrainConfig | None = None,
@@ -39,6 +40,9 @@ def search_many(
     random: int = 0,
     network: Mapping[str, Any] | NetworkLike | None = None,
     workers: int | None = None,
+    executor: ExecutorLike = "processes",
+    cpus: int | None = None,
+    gpus: float | None = None,
     loss: Loss | Literal["network"] | None = None,
     metric: Any = None,
     unpack: Unpack | None = None,
@@ -50,7 +54,8 @@ def search_many(
     Random cells with the same training show what the search has gained (section 3.3).
 
     Args:
-        loader: the data, as `search` and `train` take them; both use all of it.
+        loader: the data, as `search` and `train` take them; both use all of it. Or a function without
+            arguments that returns them, which is called here and in every worker instead of sending the data.
         cfg: the configuration of each search; None: the published one. With `checkpoint_dir`, everything is
             saved there: one folder per cell, with its checkpoints, the result of its search and its
             `training`, and `table.csv`. With `resume`, finished work in that folder is not repeated, work
@@ -70,6 +75,15 @@ def search_many(
             process, one after the other. None: one for every two threads, one on a GPU; 0, with a warning, if
             `loader` cannot be sent to another process, for example because a notebook defines its classes. If
             `loader` uses classes of the main script, call this function under `if __name__ == "__main__":`.
+        executor: what runs the searches. "processes": `workers` processes on this machine; if one dies, its
+            row is begun again in another, up to three times, and continues from its checkpoint. "ray": the
+            Ray cluster that `ray.init` has connected this process to, or one on this machine for this call;
+            Ray does the same with lost workers. Or a `concurrent.futures.Executor`, such as those of Dask and
+            mpi4py: a lost worker is a failed row, which `resume=True` tries again. Rows are saved as they
+            finish. On several machines, `checkpoint_dir` must be a folder that all of them see.
+        cpus: CPU threads per search, and what Ray reserves. None: with processes each has its part of the
+            threads, with Ray one, with another executor what its worker has.
+        gpus: GPUs that Ray reserves per search; a part, such as 0.5, is shared.
         loss: of the searches and of the short trainings, as in `search` and `train`; with processes it must
             be one that can be pickled, and so must `network`, `metric` and `unpack`. None: cross-entropy.
         metric: for a network of your own, as in `search` and `train`; rows are compared by it.
@@ -80,7 +94,8 @@ def search_many(
         After Ctrl-C, the finished rows, and the others as "interrupted" or "waiting".
 
     Raises:
-        ConfigError: an invalid configuration, or a loss that cannot be pickled; nothing has been searched.
+        ConfigError: an invalid configuration, a loss that cannot be pickled, or an executor that takes no
+            jobs; nothing has been searched.
         TypeError: `loss` is not callable, or a class instead of an instance.
         DataError: invalid data, or a loader that cannot be sent to the processes that `workers` asks for.
         CheckpointError: without `resume`, the folder is in use; with it, it was written with other settings.
@@ -95,19 +110,21 @@ def search_many(
     >>> table.best.genotype == table.best.result.genotype, table.summary("searched").n
     (True, 2)
     """
+    where = Where(workers, executor, cpus, gpus)
+    where.check()
     config = configuration(cfg, SearchConfig, "cfg", "search_many((X, y), cfg)")
     if network is not None and not isinstance(network, Mapping):
-        given = Given(loader, _known(loss), maker_of(network), metric, unpack)
-        return own_many(given, config, seeds, select, random, workers)
+        given = Given.of(loader, _known(loss), maker_of(network), metric, unpack)
+        return own_many(given, config, seeds, select, random, where)
     _only_own(metric, unpack, loss)
-    return cells_many(Given(loader, _known(loss)), config, seeds, select, random, network, workers)
+    return cells_many(Given.of(loader, _known(loss)), config, seeds, select, random, network, where)
 
 
 @takes_options_as("select", "TrainConfig", lambda: [field.name for field in fields(TrainConfig)])
 @plain()
 def compare(
     cells: Mapping[str, Genotype | SearchResult | Mapping[str, Any]],
-    loader: Loader,
+    loader: Loader | Callable[[], Loader],
     select: TrainConfig | None = None,
     *,
     random: int = 0,
@@ -115,6 +132,9 @@ def compare(
     space: str | Space | None = None,
     network: Mapping[str, Any] | NetworkLike | None = None,
     workers: int | None = None,
+    executor: ExecutorLike = "processes",
+    cpus: int | None = None,
+    gpus: float | None = None,
     loss: Loss | Literal["network"] | None = None,
     metric: Any = None,
     unpack: Unpack | None = None,
@@ -124,7 +144,7 @@ def compare(
     Args:
         cells: name -> genotype or result of a search. For a network of your own: name -> architecture,
             such as those of `random_architectures`, or result; all of the same network.
-        loader: the data, as `train` takes them.
+        loader: the data, as `train` takes them, or a function that returns them, as in `search_many`.
         select: the short training, as in `search_many`. Its `checkpoint_dir`, `resume` and `progress` apply
             to the whole comparison, like those of `cfg` there.
         random: number of random cells, from `random_genotypes(space, random, seed)`.
@@ -133,7 +153,7 @@ def compare(
         network: arguments of `build`; sizes of the data that are not given are read from the data, `channels`
             and `layers` (for text: `units`) are those of the first result, or the defaults of `build`. For
             architectures, your own network as in `search_many`; None: that of the first result.
-        workers: as in `search_many`.
+        workers, executor, cpus, gpus: as in `search_many`.
         loss: of the trainings, as in `train`; with processes it must be one that can be pickled.
         metric: for a network of your own, as in `train`.
         unpack: for a network of your own, as in `train`.
@@ -154,6 +174,8 @@ def compare(
     >>> [(row.name, row.origin) for row in table]
     [('second order', 'given'), ('random 0', 'random')]
     """
+    where = Where(workers, executor, cpus, gpus)
+    where.check()
     if not isinstance(cells, Mapping) or not cells:
         raise TypeError("cells must be a dictionary from names to genotypes or results")
     for name, cell in cells.items():
@@ -171,19 +193,18 @@ def compare(
     if len(kinds_of) > 1:
         raise _core.ConfigError("cells are both genotypes and architectures; compare each kind separately")
     if True in kinds_of:
-        return own_compared(
-            cells, Given(loader, _known(loss), network, metric, unpack), select, random, seed, workers
-        )
+        given = Given.of(loader, _known(loss), network, metric, unpack)
+        return own_compared(cells, given, select, random, seed, where)
     _only_own(metric, unpack, loss)
     return cells_compared(
         cast("Mapping[str, Genotype | SearchResult]", cells),
-        Given(loader, _known(loss)),
+        Given.of(loader, _known(loss)),
         select,
         random,
         seed,
         space,
         network,
-        workers,
+        where,
     )
 
 

@@ -20,6 +20,8 @@ import torch
 from .._data.interrupt import InterruptWatch, sheltered
 from .._values import hints
 
+TRIES = 3
+"""How often a task is begun whose process dies."""
 _POLL = 0.1  # seconds between checks for an interrupt
 _PATIENCE = 5.0  # seconds that a process gets to end
 
@@ -35,7 +37,8 @@ def run_in_processes(
     """Run `work(task, shared, tell)` for every task; yield (task, outcome) as tasks finish.
 
     Ctrl-C interrupts the running tasks as it would in this process; no other task is started. If a process
-    dies, the outcome is a `Lost`. No process remains, whatever happens.
+    dies, its task is begun again after the others, in another process; after `TRIES` times the outcome is a
+    `Lost`. No process remains, whatever happens.
 
     Args:
         work: a function at the top level of a module.
@@ -49,7 +52,7 @@ def run_in_processes(
         Unreadable: `shared` cannot be unpickled in another process.
         RuntimeError: a process ended before its first task.
     """
-    waiting = list(tasks)
+    waiting = [(task, 1) for task in tasks]
     team: list[_Worker] = []
     watch = InterruptWatch()
     try:
@@ -74,7 +77,12 @@ def run_in_processes(
                             continue
                         if worker.task is None:
                             raise RuntimeError(_STILLBORN.format(worker.end())) from None
-                        yield worker.task, Lost(worker.end(), watch.seen)
+                        (task, tries), how = worker.task, worker.end()
+                        if watch.seen or tries == TRIES:
+                            yield task, Lost(how, watch.seen, tries)
+                        else:
+                            hints.hint(f"a process ended with {how}; its task is begun again in another one")
+                            waiting.append((task, tries + 1))
                         continue
                     if kind == "tell":
                         tell(*values)
@@ -85,7 +93,7 @@ def run_in_processes(
                             f"({values[0]})"
                         )
                     if kind == "done":
-                        task, worker.task = worker.task, None
+                        (task, _), worker.task = worker.task, None
                         yield task, values[0]
                     if waiting:
                         worker.give(waiting.pop(0))
@@ -101,8 +109,8 @@ class Unreadable(Exception):
 class Lost:
     """The outcome of a task whose process died."""
 
-    def __init__(self, how: str, interrupted: bool) -> None:
-        self.how, self.interrupted = how, interrupted
+    def __init__(self, how: str, interrupted: bool, tries: int) -> None:
+        self.how, self.interrupted, self.tries = how, interrupted, tries
 
 
 class _Worker:
@@ -124,15 +132,15 @@ class _Worker:
     def read(self) -> Any:
         return pickle.loads(self.link.recv_bytes())
 
-    def give(self, task: Any) -> None:
-        """Send a task; before the first one, send the shared data."""
+    def give(self, task: tuple[Any, int]) -> None:
+        """Send a task, which comes with the number of the try; before the first one, send the shared data."""
         self.task = task
         with suppress(OSError):  # if the process died, the next read notices it
             if not self._begun:
                 self._begun = True
                 self.link.send_bytes(pickle.dumps(self._work))
                 self.link.send_bytes(self._shared)
-            self.link.send_bytes(pickle.dumps(task))
+            self.link.send_bytes(pickle.dumps(task[0]))
 
     def interrupt(self) -> None:
         """Interrupt the process once, as Ctrl-C does."""

@@ -1,0 +1,231 @@
+"""Several searches in executors of the user's own, and in Ray."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pydarts
+import pytest
+from conftest import make_config
+from many import X, plain, short, y
+from pydarts import SearchTable
+
+SPAWN = multiprocessing.get_context("spawn")
+CONFIG = make_config(epochs=1)
+
+
+def searched(loader: Any = (X, y), seeds: int = 2, random: int = 1, **where: Any) -> SearchTable:
+    return pydarts.search_many(loader, CONFIG, seeds, short(epochs=1), random=random, **where)
+
+
+@pytest.fixture(scope="module")
+def here() -> SearchTable:
+    """What this process finds."""
+    return searched(workers=0)
+
+
+# ---- executors
+
+
+def test_threads_find_what_this_process_finds(here: SearchTable, tmp_path: Path) -> None:
+    config = CONFIG.replace(checkpoint_dir=tmp_path)
+    with ThreadPoolExecutor(2) as pool:
+        found = pydarts.search_many((X, y), config, 2, short(epochs=1), random=1, executor=pool)
+    assert plain(found) == plain(here)
+    assert plain(SearchTable.load(tmp_path / "table.csv")) == plain(here)
+
+
+def test_processes_of_the_users_own_find_what_this_process_finds(here: SearchTable) -> None:
+    with ProcessPoolExecutor(1, SPAWN) as pool:
+        assert plain(searched(executor=pool, cpus=1)) == plain(here)
+        # The same workers serve another table.
+        cells = {row.name: row.genotype for row in here if row.genotype is not None}
+        narrow = {"channels": 2, "layers": 3}
+        found = pydarts.compare(cells, (X, y), short(epochs=1), network=narrow, executor=pool)
+    assert [row.accuracy for row in found] == [row.accuracy for row in here]
+
+
+class Fatal:
+    """Batches that kill another process than that of the test."""
+
+    def __iter__(self) -> Iterator[Any]:
+        if multiprocessing.parent_process() is not None:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return iter([(X[:8], y[:8]), (X[8:16], y[8:16])])
+
+
+@pytest.mark.skipif(os.name != "posix", reason="SIGKILL is that of POSIX")
+def test_a_lost_worker_is_a_failed_row() -> None:
+    fixed: dict[str, Any] = {"epochs": 1, "mean": (0.2,), "std": (0.2,)}
+    batches = [(X[:8], y[:8])]
+    with ProcessPoolExecutor(1, SPAWN) as pool:
+        found = pydarts.search_many(
+            (Fatal(), batches), make_config(**fixed), 1, short(**fixed), executor=pool
+        )
+    assert found[0].status == "failed" and "BrokenProcessPool" in (found[0].error or "")
+
+
+def test_a_failed_search_is_its_own_row() -> None:
+    with ThreadPoolExecutor(1) as pool:
+        found = pydarts.search_many(
+            (X, y), CONFIG.replace(weight_lr=1e30), 1, short(epochs=1), random=1, executor=pool
+        )
+    assert [row.status for row in found] == ["failed", "complete"]
+
+
+# ---- loaders by function
+
+
+class Made:
+    """Returns the data, and notes the process that asked for them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __call__(self) -> Any:
+        (self.folder / str(os.getpid())).touch()
+        return X, y
+
+
+def test_a_function_makes_the_data_in_every_worker(here: SearchTable, tmp_path: Path) -> None:
+    assert plain(searched(Made(tmp_path), workers=1)) == plain(here)
+    pids = {int(path.name) for path in tmp_path.iterdir()}
+    assert os.getpid() in pids and len(pids) == 2
+
+
+def test_an_error_of_the_function_is_raised() -> None:
+    def broken() -> Any:
+        raise FileNotFoundError("no data here")
+
+    with pytest.raises(FileNotFoundError, match="no data here"):
+        searched(broken)
+
+
+# ---- what does not fit
+
+
+@pytest.mark.parametrize(
+    ("where", "named"),
+    [
+        ({"executor": "threads"}, "threads"),
+        ({"executor": "ray", "workers": 2}, "workers"),
+        ({"workers": -1}, "workers"),
+        ({"workers": True}, "workers"),
+        ({"cpus": 0}, "cpus"),
+        ({"cpus": 1.5}, "cpus"),
+        ({"gpus": 1}, "gpus"),
+        ({"executor": "ray", "gpus": -1}, "gpus"),
+    ],
+)
+def test_values_that_do_not_fit_are_refused(where: dict[str, Any], named: str) -> None:
+    with pytest.raises(pydarts.ConfigError, match=named):
+        searched(**where)
+    with pytest.raises(pydarts.ConfigError, match=named):
+        pydarts.compare({"a": pydarts.genotypes.DARTS_V2}, (X, y), **where)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="only POSIX forks")
+def test_processes_that_would_be_forked_are_refused() -> None:
+    pool = ProcessPoolExecutor(1, multiprocessing.get_context("fork"))
+    with pool, pytest.raises(pydarts.ConfigError, match="spawn"):
+        searched(executor=pool)
+
+
+def test_an_executor_that_is_shut_down_is_refused() -> None:
+    pool = ThreadPoolExecutor(1)
+    pool.shutdown()
+    with pytest.raises(pydarts.ConfigError, match="shutdown"):
+        searched(executor=pool)
+
+
+def test_an_automatic_batch_size_needs_to_know_the_memory() -> None:
+    with ThreadPoolExecutor(1) as pool, pytest.raises(pydarts.ConfigError, match="batch_size"):
+        pydarts.search_many((X, y), CONFIG.replace(batch_size="auto"), 1, short(epochs=1), executor=pool)
+
+
+# ---- Ray
+
+
+@pytest.mark.long
+def test_ray_finds_what_this_process_finds(here: SearchTable) -> None:
+    ray = pytest.importorskip("ray")
+
+    class OfTheTest(list[Any]):
+        """Goes along by value."""
+
+    batches = OfTheTest((X[start : start + 8], y[start : start + 8]) for start in range(0, 48, 8))
+    assert plain(searched(executor="ray")) == plain(here)
+    assert not ray.is_initialized()
+    assert searched((batches, batches), executor="ray", random=0).status == "complete"
+
+
+@pytest.mark.long
+@pytest.mark.skipif(os.name != "posix", reason="SIGKILL is that of POSIX")
+def test_ray_tries_the_row_of_a_lost_worker_again(here: SearchTable, tmp_path: Path) -> None:
+    ray = pytest.importorskip("ray")
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    try:
+        found = searched(FatalOnce(tmp_path, os.getpid()), executor="ray")
+        assert ray.is_initialized(), "a cluster of the user's own stays"
+    finally:
+        ray.shutdown()
+    assert (tmp_path / "killed").exists() and plain(found) == plain(here)
+
+
+class FatalOnce:
+    """Returns the data, and once kills a worker instead."""
+
+    def __init__(self, folder: Path, parent: int) -> None:
+        self.folder, self.parent = folder, parent
+
+    def __call__(self) -> Any:
+        if os.getpid() != self.parent and not (self.folder / "killed").exists():
+            (self.folder / "killed").touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return X, y
+
+
+INTERRUPTED = """
+import sys
+sys.path.insert(0, {tests!r})
+import pydarts, ray
+from conftest import make_config
+from many import X, y, short
+
+ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+config = make_config(epochs=100_000, checkpoint_dir={folder!r})
+print(pydarts.search_many((X, y), config, 3, short(), executor="ray"))
+"""
+
+
+@pytest.mark.long
+@pytest.mark.skipif(os.name != "posix", reason="SIGINT is that of POSIX")
+def test_ctrl_c_interrupts_the_searches_in_ray(tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    folder, tests = tmp_path / "many", str(Path(__file__).parent)
+    process = subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTED.format(tests=tests, folder=str(folder))],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        deadline = time.monotonic() + 180.0
+        while len({path.parent for path in folder.glob("seed-*/checkpoints/*.safetensors")}) < 2:
+            assert process.poll() is None and time.monotonic() < deadline, process.communicate()
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        shown, errors = process.communicate(timeout=120)
+    finally:
+        process.kill()
+    assert process.returncode == 0, errors
+    statuses = [row.status for row in SearchTable.load(folder / "table.csv")]
+    assert statuses == ["interrupted", "interrupted", "waiting"], shown
+    assert len(list(folder.glob("seed-*/result.json"))) == 2
