@@ -52,6 +52,7 @@ JOBS = (
     Job("family", "family", (), 6),
     Job("partial-channels", "partial_channels", (), 6),
     Job("epsilon-rnn", "epsilon_rnn", (), 3),
+    Job("executors", "executors", (), 12),
 )
 
 

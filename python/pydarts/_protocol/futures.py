@@ -81,8 +81,9 @@ class Futures:
                     for job in pending.values():
                         yield job.row("interrupted")
         finally:
-            for future in pending:
-                pool.withdraw(future)
+            for future in pending:  # left by an error here, such as a table that cannot be saved
+                if not pool.withdraw(future):
+                    pool.stop(future)
             pool.close()
 
 

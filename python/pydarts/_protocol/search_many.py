@@ -153,7 +153,10 @@ def compare(
         network: arguments of `build`; sizes of the data that are not given are read from the data, `channels`
             and `layers` (for text: `units`) are those of the first result, or the defaults of `build`. For
             architectures, your own network as in `search_many`; None: that of the first result.
-        workers, executor, cpus, gpus: as in `search_many`.
+        workers: as in `search_many`.
+        executor: as in `search_many`.
+        cpus: as in `search_many`.
+        gpus: as in `search_many`.
         loss: of the trainings, as in `train`; with processes it must be one that can be pickled.
         metric: for a network of your own, as in `train`.
         unpack: for a network of your own, as in `train`.
