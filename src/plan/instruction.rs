@@ -181,7 +181,7 @@ pub enum Op {
         /// Whether a last window may reach past the end, so that every element belongs to a window.
         ceil: bool,
         /// Whether the CPU computes it as a depthwise convolution in float32. This takes half the time of libtorch's
-        /// pooling, and rounds otherwise: poolings that a norm follows keep libtorch's.
+        /// pooling, and rounds differently: poolings that a norm follows keep libtorch's.
         convolve: bool,
     },
     /// Columns before the first one.

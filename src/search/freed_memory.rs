@@ -5,7 +5,7 @@
 //! product with a Hessian. While a search exists on the CPU, freed memory therefore stays in the process; afterwards it
 //! is returned. Other allocators keep their behaviour.
 //!
-//! The first step still maps large blocks separately. It also allocates what stays for the whole search, such as the
+//! The first step that moves α still maps large blocks separately. It also allocates what stays for the whole search, such as the
 //! kernels that oneDNN compiles. Between large blocks of the heap, these small objects would keep them from being
 //! joined, which took a quarter more memory.
 
@@ -31,7 +31,7 @@ impl FreedMemory {
         FreedMemory { on_cpu: device == Device::Cpu, kept: AtomicBool::new(false) }
     }
 
-    /// Called after every step; only the first call has an effect.
+    /// Called after steps that can move α; only the first call has an effect.
     pub fn keep(&self) {
         if !self.on_cpu || self.kept.swap(true, Ordering::Relaxed) {
             return;

@@ -15,9 +15,11 @@ from typing import Any
 
 import pydarts
 import pytest
+import torch
 from conftest import make_config
 from many import X, plain, short, y
 from pydarts import SearchTable
+from pydarts._protocol import futures
 
 SPAWN = multiprocessing.get_context("spawn")
 CONFIG = make_config(epochs=1)
@@ -86,18 +88,19 @@ def test_a_failed_search_is_its_own_row() -> None:
 
 
 class Made:
-    """Returns the data, and notes the process that asked for them."""
+    """Returns data that cannot be pickled, and notes the process that asked for them."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path | None) -> None:
         self.folder = folder
 
     def __call__(self) -> Any:
-        (self.folder / str(os.getpid())).touch()
-        return X, y
+        if self.folder is not None:
+            (self.folder / str(os.getpid())).touch()
+        return Alone((X[start : start + 8], y[start : start + 8]) for start in range(0, 80, 8)), [(X, y)]
 
 
-def test_a_function_makes_the_data_in_every_worker(here: SearchTable, tmp_path: Path) -> None:
-    assert plain(searched(Made(tmp_path), workers=1)) == plain(here)
+def test_a_function_makes_the_data_in_every_worker(tmp_path: Path) -> None:
+    assert plain(searched(Made(tmp_path), workers=1)) == plain(searched(Made(None), workers=0))
     pids = {int(path.name) for path in tmp_path.iterdir()}
     assert os.getpid() in pids and len(pids) == 2
 
@@ -122,7 +125,10 @@ def test_an_error_of_the_function_is_raised() -> None:
         ({"workers": True}, "workers"),
         ({"cpus": 0}, "cpus"),
         ({"cpus": 1.5}, "cpus"),
+        ({"cpus": 2, "workers": 0}, "cpus"),
         ({"gpus": 1}, "gpus"),
+        ({"executor": "ray", "gpus": 1.5}, "gpus"),
+        ({"executor": "ray", "gpus": float("nan")}, "gpus"),
         ({"executor": "ray", "gpus": -1}, "gpus"),
     ],
 )
@@ -140,11 +146,54 @@ def test_processes_that_would_be_forked_are_refused() -> None:
         searched(executor=pool)
 
 
-def test_an_executor_that_is_shut_down_is_refused() -> None:
+def test_an_executor_that_is_shut_down_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     pool = ThreadPoolExecutor(1)
     pool.shutdown()
+    config = CONFIG.replace(checkpoint_dir=tmp_path / "many")
     with pytest.raises(pydarts.ConfigError, match="shutdown"):
-        searched(executor=pool)
+        pydarts.search_many((X, y), config, 1, short(epochs=1), executor=pool)
+    assert not (tmp_path / "many").exists()
+
+
+class Alone(list[Any]):
+    """Batches that can be neither copied nor pickled."""
+
+    def __reduce__(self) -> Any:
+        raise TypeError("not to be copied")
+
+
+def test_a_loader_that_does_not_go_to_a_worker_is_refused() -> None:
+    batches = Alone([(X[:8], y[:8])])
+    with ThreadPoolExecutor(1) as pool, pytest.raises(pydarts.DataError, match="not to be copied"):
+        searched((batches, batches), executor=pool)
+    with ProcessPoolExecutor(1, SPAWN) as pool:
+        with pytest.raises(pydarts.DataError, match="not to be copied"):
+            searched((batches, batches), executor=pool)
+        with pytest.raises(pydarts.DataError, match="function"):
+            searched(lambda: (X, y), executor=pool)
+        assert searched(Made(None), seeds=1, random=0, executor=pool).status == "complete"
+
+
+def test_more_than_this_machine_has_is_refused() -> None:
+    pytest.importorskip("ray")
+    with pytest.raises(pydarts.ConfigError, match="100000"):
+        searched(executor="ray", cpus=100000)
+
+
+def test_settings_of_a_thread_stay_and_data_do_not(here: SearchTable) -> None:
+    before = torch.get_num_threads()
+    with ThreadPoolExecutor(1) as pool:
+        assert plain(searched(executor=pool, cpus=1)) == plain(here)
+        assert pool.submit(torch.get_num_threads).result() == before
+    assert not futures._copies
+
+
+def test_after_ctrl_c_no_job_begins() -> None:
+    """A pool of processes fetches jobs before a worker is free, and cannot give them back."""
+    task = futures.Task.of(None)
+    task.close()
+    job: Any = None
+    assert task(b"", job) is None
 
 
 def test_an_automatic_batch_size_needs_to_know_the_memory() -> None:

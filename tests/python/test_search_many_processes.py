@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import _thread
 import multiprocessing
 import os
+import pickle
 import re
 import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +22,7 @@ import pytest
 from conftest import make_config
 from many import X, plain, recorded, short, y
 from pydarts import SearchTable
+from pydarts._protocol import workers
 
 # ---- loaders
 
@@ -104,6 +108,33 @@ def test_the_row_of_a_process_that_is_killed_is_tried_again(tmp_path: Path) -> N
     whole = pydarts.search_many((BATCHES, BATCHES), config, 2, select, workers=0)
     assert found.status == "complete" and plain(found) == plain(whole)
     assert len(caught) == 1 and caught[0].filename == __file__
+
+
+@pytest.mark.skipif(os.name != "posix", reason="SIGKILL is that of POSIX")
+@pytest.mark.filterwarnings("ignore:a process ended")
+def test_a_lost_task_goes_to_a_process_that_is_idle(tmp_path: Path) -> None:
+    late = threading.Timer(60.0, _thread.interrupt_main)
+    late.start()
+    try:
+        shared = pickle.dumps(str(tmp_path))
+        found = dict(workers.run_in_processes(kill_once, shared, [0, 1], 2, 1, lambda *_: None))
+    finally:
+        late.cancel()
+    assert found == {0: 0, 1: 1}
+
+
+def kill_once(task: int, folder: str, tell: Any) -> int:
+    """Do the task; the process of the second one is killed after the first is done."""
+    done, killed = Path(folder, "done"), Path(folder, "killed")
+    if task == 0:
+        done.touch()
+    elif not killed.exists():
+        while not done.exists():
+            time.sleep(0.01)
+        time.sleep(1.0)  # the first process is idle by now
+        killed.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return task
 
 
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL is that of POSIX")

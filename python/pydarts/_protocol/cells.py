@@ -55,7 +55,7 @@ def cells_many(
     arguments = sizes.arguments | _width(config) | dict(network or {})
     arguments |= placed(config, arguments)
     given = given._replace(operations=tuple(arguments.pop("operations", ())))
-    executor = executor_of(where, given, training.resolved_device, len(numbers) + len(drawn))
+    executor = executor_of(where, given, training, len(numbers) + len(drawn))
     fitted = _fitted(each, config, sizes, executor)
     template = Job(
         name="",
@@ -168,7 +168,7 @@ def cells_compared(
     ]
     jobs += _random_jobs(template, drawn)
     check_names(jobs)
-    executor = executor_of(where, given, training.resolved_device, len(jobs))
+    executor = executor_of(where, given, training, len(jobs))
     _rehearse(next(iter(genotypes.values())), template, given)
     about = {
         "space": chosen.to_dict(),

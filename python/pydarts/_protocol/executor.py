@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 from collections.abc import Generator, Sequence
 from concurrent.futures import Executor as ConcurrentExecutor
@@ -13,6 +14,7 @@ import torch
 
 from .. import _core
 from .._data.interrupt import InterruptWatch
+from .._train.config import TrainConfig
 from .._values.hints import hint
 from .._values.words import shown
 from .futures import concurrent
@@ -37,7 +39,7 @@ class Executor(Protocol):
         """The number of jobs that share the memory of this machine; None: they run elsewhere."""
 
     def rows(self, jobs: Sequence[Job], given: Given, tell: Tell) -> Generator[SearchRow, None, None]:
-        """Do the jobs; yield each row as soon as it is finished."""
+        """Run the jobs; yield each row as soon as it is finished."""
 
 
 @dataclass(frozen=True)
@@ -67,14 +69,27 @@ class Where:
             )
         if cpus is not None and (not isinstance(cpus, int) or isinstance(cpus, bool) or cpus < 1):
             raise _core.ConfigError(f"cpus is {shown(cpus)}; it must be a number of CPU threads, at least 1")
-        if gpus is not None and (not isinstance(gpus, (int, float)) or isinstance(gpus, bool) or gpus < 0):
-            raise _core.ConfigError(f"gpus is {shown(gpus)}; it must be a number of GPUs, such as 1 or 0.5")
+        if gpus is not None and not _is_share(gpus):
+            raise _core.ConfigError(
+                f"gpus is {shown(gpus)}; it must be a whole number of GPUs, or a fraction such as 0.5"
+            )
+        if cpus is not None and workers == 0:
+            raise _core.ConfigError(
+                f"cpus={cpus} applies to other processes, and workers=0 uses this one; call "
+                "torch.set_num_threads instead"
+            )
         if gpus is not None and self.executor != "ray":
             raise _core.ConfigError(f"gpus={gpus} applies to executor='ray', which assigns GPUs to its jobs")
 
 
-def executor_of(where: Where, given: Given, device: torch.device, jobs: int) -> Executor:
-    """Return what does `jobs` jobs.
+def _is_share(gpus: object) -> bool:
+    if not isinstance(gpus, (int, float)) or isinstance(gpus, bool):
+        return False
+    return 0 <= gpus <= 1 or (1 < gpus < math.inf and float(gpus).is_integer())
+
+
+def executor_of(where: Where, given: Given, training: TrainConfig, jobs: int) -> Executor:
+    """Return the executor for `jobs` jobs.
 
     Raises:
         ConfigError: an invalid value, or something other than the loader cannot be pickled.
@@ -82,46 +97,58 @@ def executor_of(where: Where, given: Given, device: torch.device, jobs: int) -> 
     """
     where.check()
     if isinstance(where.executor, ConcurrentExecutor):
-        # Threads need no pickling.
-        shared = given if isinstance(where.executor, ThreadPoolExecutor) else _pickled(given)
+        threaded = isinstance(where.executor, ThreadPoolExecutor)
+        shared = _copyable(given) if threaded else _pickled(given, "")
         return concurrent(where.executor, shared, where.cpus)
     if where.executor == "ray":
         return on_ray(given, where.cpus, where.gpus)
     threads, workers = torch.get_num_threads(), where.workers
     if workers is None:
-        workers = 1 if device.type == "cuda" else max(1, threads // (where.cpus or 2))
+        workers = 1 if training.resolved_device.type == "cuda" else max(1, threads // (where.cpus or 2))
     workers = min(workers, jobs)
     if workers == 0:
         return _Here()
     try:
-        pickled = _pickled(given)
+        pickled = _pickled(given, "use workers=0 to run everything in this process, or ")
     except _core.DataError as error:
-        if where.workers is not None:
+        if where.workers is not None or where.cpus is not None:
             raise
         hint(f"{error.args[0].partition(';')[0]}; {_ONE}")
         return _Here()
     return _Processes(workers, where.cpus or max(1, threads // workers), pickled, where.workers is not None)
 
 
-def _pickled(given: Given) -> bytes:
-    """Return what all jobs share for another process."""
+def _copyable(given: Given) -> Given:
+    """Return what all jobs share for other threads, each of which copies the loader."""
+    try:
+        given.copied()
+    except Exception as error:  # copying may raise anything
+        raise _core.DataError(
+            f"the loader cannot be copied for each thread ({type(error).__name__}: {error}); pass a function "
+            "that returns the loader"
+        ) from error
+    return given
+
+
+def _pickled(given: Given, otherwise: str) -> bytes:
+    """Return what all jobs share for another process; `otherwise` begins the advice in errors."""
     for what in ("loss", "network", "metric", "unpack"):
         try:
             pickle.dumps(getattr(given, what))
         except Exception as error:  # pickling may raise anything
             raise _core.ConfigError(
-                f"the {what} cannot be pickled ({type(error).__name__}: {error}); define it at the "
-                "top level of a module, or use workers=0 to run everything in this process"
+                f"the {what} cannot be pickled ({type(error).__name__}: {error}); {otherwise}"
+                "define it at the top level of a module"
             ) from error
-    what = "operations" if given.operations else "loader"
+    what = "operations"
     try:
         pickle.dumps(given.operations)
-        what = "loader"
+        what = "loader" if given.factory is None else "function that returns the loader"
         return pickle.dumps(given)
     except Exception as error:
         raise _core.DataError(
-            f"the {what} cannot be pickled ({type(error).__name__}: {error}); use workers=0 to run "
-            "everything in this process, or pass a function that returns the loader"
+            f"the {what} cannot be pickled ({type(error).__name__}: {error}); {otherwise}"
+            "pass a function at the top level of a module that returns the loader"
         ) from error
 
 

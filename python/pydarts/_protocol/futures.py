@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import pickle
 import socket
+import tempfile
 import threading
-import uuid
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import (
     ALL_COMPLETED,
@@ -15,9 +15,12 @@ from concurrent.futures import (
     Executor,
     Future,
     ProcessPoolExecutor,
+    ThreadPoolExecutor,
     wait,
 )
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -35,25 +38,25 @@ _PATIENCE = 5.0  # seconds in which an interrupted job may still return its row
 class Pool(Protocol):
     """The workers of an executor."""
 
-    cancelled: tuple[type[BaseException], ...]
-    """The exceptions of futures whose jobs were withdrawn before they began."""
+    withdrawn: tuple[type[BaseException], ...]
+    """The exceptions of futures whose jobs have not begun and never will."""
 
-    def submit(self, job: Job) -> Future[SearchRow]:
-        """Begin a job as soon as a worker is free."""
+    def submit(self, job: Job) -> Future[SearchRow | None]:
+        """Begin a job as soon as a worker is free. Its row is None if the table has ended before."""
 
-    def withdraw(self, future: Future[SearchRow]) -> bool:
-        """Withdraw a job that has not begun; return whether it has not."""
+    def withdraw(self, future: Future[SearchRow | None]) -> bool:
+        """Cancel a job; return whether it is certain that it had not begun."""
 
-    def stop(self, future: Future[SearchRow]) -> None:
+    def stop(self, future: Future[SearchRow | None]) -> None:
         """Interrupt a job that has begun, as Ctrl-C does, if that is possible."""
 
     def close(self) -> None:
-        """Give back what was begun for these jobs."""
+        """Release what these jobs needed."""
 
 
 @dataclass(frozen=True)
 class Futures:
-    """Jobs that are submitted all at once; who does which and when is the executor's decision."""
+    """An executor to which all jobs are submitted at once. It decides when and where each runs."""
 
     begin: Callable[[], Pool]
     workers: None = None
@@ -61,23 +64,27 @@ class Futures:
     def rows(self, jobs: Sequence[Job], given: Given, tell: Tell) -> Generator[SearchRow, None, None]:
         """Yield rows as jobs end.
 
-        After Ctrl-C, jobs that have not begun are withdrawn. The others are "interrupted", although an
-        executor that cannot stop them goes on with them.
+        After Ctrl-C, jobs that have not begun are withdrawn and have no row. The others are "interrupted",
+        although an executor that cannot stop them continues them.
         """
-        pending: dict[Future[SearchRow], Job] = {}
+        pending: dict[Future[SearchRow | None], Job] = {}
         pool = self.begin()
         try:
             with InterruptWatch() as watch:
                 for job in jobs:
                     pending[pool.submit(job)] = job
                 while pending and not watch.seen:
-                    yield from _ended(pending, pool, _POLL)
+                    done, _ = wait(pending, _POLL, FIRST_COMPLETED)
+                    for future in done:
+                        yield from _row(future, pending.pop(future), pool, watch)
                 if pending:
                     for future in [future for future in pending if pool.withdraw(future)]:
                         del pending[future]
                     for future in pending:
                         pool.stop(future)
-                    yield from _ended(pending, pool, _PATIENCE, all_of_them=True)
+                    done, _ = wait(pending, _PATIENCE, ALL_COMPLETED)
+                    for future in done:
+                        yield from _row(future, pending.pop(future), pool, watch)
                     for job in pending.values():
                         yield job.row("interrupted")
         finally:
@@ -87,30 +94,29 @@ class Futures:
             pool.close()
 
 
-def _ended(
-    pending: dict[Future[SearchRow], Job], pool: Pool, seconds: float, all_of_them: bool = False
+def _row(
+    future: Future[SearchRow | None], job: Job, pool: Pool, watch: InterruptWatch
 ) -> Generator[SearchRow, None, None]:
-    """Yield the rows of jobs that end in time, and remove them from `pending`. Withdrawn jobs have no row."""
-    done, _ = wait(pending, seconds, ALL_COMPLETED if all_of_them else FIRST_COMPLETED)
-    for future in done:
-        job = pending.pop(future)
-        try:
-            row = future.result()
-        except pool.cancelled:
-            continue
-        except KeyboardInterrupt:
-            row = job.row("interrupted")
-        except Exception as error:  # those of searches are in their rows, so this is the executor's
-            text = f"its worker failed: {type(error).__name__}: {error!s:.2000}"
-            row = replace(job.row("failed"), error=text)
+    """Yield the row of a job that has ended; one that never began has none."""
+    try:
+        row = future.result()
+    except pool.withdrawn:
+        return
+    except KeyboardInterrupt:
+        row = job.row("interrupted")
+    except Exception as error:  # those of searches are in their rows, so this is the executor's
+        # Ctrl-C in a terminal ends the workers, too.
+        text = f"its worker failed: {type(error).__name__}: {error!s:.2000}"
+        row = job.row("interrupted") if watch.seen else replace(job.row("failed"), error=text)
+    if row is not None:
         yield row
 
 
 def concurrent(executor: Executor, shared: bytes | Given, cpus: int | None) -> Futures:
-    """Return what does jobs in a `concurrent.futures.Executor`; `shared` is pickled unless it has threads.
+    """Return the jobs' side of a `concurrent.futures.Executor`; `shared` is pickled unless it runs threads.
 
     Raises:
-        ConfigError: its processes would be forked.
+        ConfigError: its processes would be forked, or it takes no jobs.
     """
     context: Any = getattr(executor, "_mp_context", None)
     if isinstance(executor, ProcessPoolExecutor) and context.get_start_method() == "fork":
@@ -118,43 +124,51 @@ def concurrent(executor: Executor, shared: bytes | Given, cpus: int | None) -> F
             "executor forks its processes, in which PyTorch hangs; pass "
             "ProcessPoolExecutor(mp_context=multiprocessing.get_context('spawn'))"
         )
+    _submitted(executor, os.getpid)  # refuse an executor before anything is written
     return Futures(lambda: _Concurrent(executor, shared, cpus))
+
+
+def _submitted(executor: Executor, *call: Any) -> Future[Any]:
+    try:
+        return executor.submit(*call)
+    except RuntimeError as error:  # it was shut down, or is broken
+        raise _core.ConfigError(
+            f"executor takes no jobs ({error}); pass one that is not shut down"
+        ) from error
 
 
 class _Concurrent:
     """A `concurrent.futures.Executor`, which cannot stop what has begun."""
 
-    cancelled: tuple[type[BaseException], ...] = (CancelledError,)
-
     def __init__(self, executor: Executor, shared: bytes | Given, cpus: int | None) -> None:
         self._executor, self._shared, self._task = executor, shared, Task.of(cpus)
+        # Those of other libraries cancel running jobs too, or say so.
+        self._exact = isinstance(executor, (ThreadPoolExecutor, ProcessPoolExecutor))
+        self.withdrawn: tuple[type[BaseException], ...] = (CancelledError,) if self._exact else ()
 
-    def submit(self, job: Job) -> Future[SearchRow]:
-        try:
-            return self._executor.submit(self._task, self._shared, job)
-        except RuntimeError as error:  # it was shut down, or is broken
-            raise _core.ConfigError(f"the executor takes no jobs ({error}); pass one that is open") from error
+    def submit(self, job: Job) -> Future[SearchRow | None]:
+        return _submitted(self._executor, self._task, self._shared, job)
 
-    def withdraw(self, future: Future[SearchRow]) -> bool:
-        return future.cancel()
+    def withdraw(self, future: Future[SearchRow | None]) -> bool:
+        return future.cancel() and self._exact
 
-    def stop(self, future: Future[SearchRow]) -> None:
+    def stop(self, future: Future[SearchRow | None]) -> None:
         pass
 
     def close(self) -> None:
-        pass
+        self._task.close()
 
 
-_received = threading.local()
-"""What all jobs of the latest table share, and the table: a copy per thread, because loaders have a state."""
+_copies: dict[tuple[str, int], Given] = {}
+"""What the jobs of a table share, by table and thread: loaders have a state, so each thread has its own."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """Does a job in a worker, which unpickles or copies what all jobs share only once."""
+    """Runs a job in a worker, which unpickles or copies what all jobs share only once."""
 
     table: str
-    """Another one for every table."""
+    """A file that exists, on the machine that waits for the rows, until the table has ended."""
     origin: tuple[str, int]
     """The machine and the process that wait for the rows."""
     cpus: int | None
@@ -162,15 +176,34 @@ class Task:
     @classmethod
     def of(cls, cpus: int | None) -> Task:
         """Return the task of the jobs of a new table."""
-        return cls(uuid.uuid4().hex, (socket.gethostname(), os.getpid()), cpus)
+        handle, table = tempfile.mkstemp(prefix="pydarts-table-")
+        os.close(handle)
+        return cls(table, (socket.gethostname(), os.getpid()), cpus)
 
-    def __call__(self, shared: bytes | Given, job: Job) -> SearchRow:
-        """Return the row of the job."""
-        if (socket.gethostname(), os.getpid()) != self.origin:
-            hints.silence()
-        if self.cpus is not None:
-            torch.set_num_threads(self.cpus)
-        if getattr(_received, "table", None) != self.table:
-            _received.given = pickle.loads(shared) if isinstance(shared, bytes) else shared.copied()
-            _received.table = self.table
-        return run(job, _received.given, lambda *_: None)
+    def close(self) -> None:
+        """End the table: jobs that have not begun do nothing."""
+        with suppress(OSError):
+            Path(self.table).unlink()
+        for key in [key for key in _copies if key[0] == self.table]:
+            _copies.pop(key, None)
+
+    def __call__(self, shared: bytes | Given, job: Job) -> SearchRow | None:
+        """Return the row of the job; None if the table has ended."""
+        here = (socket.gethostname(), os.getpid())
+        if here[0] == self.origin[0] and not os.path.exists(self.table):
+            return None
+        threads = torch.get_num_threads()
+        silent = hints.silence() if here != self.origin else None
+        try:
+            if self.cpus is not None:
+                torch.set_num_threads(self.cpus)
+            key = self.table, threading.get_ident()
+            if key not in _copies:
+                if here != self.origin:
+                    _copies.clear()  # the data of an earlier table
+                _copies[key] = pickle.loads(shared) if isinstance(shared, bytes) else shared.copied()
+            return run(job, _copies[key], lambda *_: None)
+        finally:
+            torch.set_num_threads(threads)
+            if silent is not None:
+                hints.silence(silent)

@@ -195,7 +195,7 @@ def own_many(
     sizes = sizes_of(given, config)
     alone: ConfigFields = {"checkpoint_dir": None, "resume": False, "progress": False}
     each = config.replace(**alone)
-    executor = executor_of(where, given, training.resolved_device, len(numbers) + len(drawn))
+    executor = executor_of(where, given, training, len(numbers) + len(drawn))
     template = _own_template("searched", training, config.resume)
     jobs = [replace(template, name=f"seed {seed}", search=each.replace(seed=seed)) for seed in numbers]
     jobs += random_jobs(template, drawn)
@@ -245,7 +245,7 @@ def own_compared(
     ]
     jobs += random_jobs(template, drawn)
     check_names(jobs)
-    executor = executor_of(where, given, training.resolved_device, len(jobs))
+    executor = executor_of(where, given, training, len(jobs))
     rehearse(next(iter(architectures.values())), template, given)
     about = {"seed": seed, "architectures": architectures}
     with held(training.checkpoint_dir):

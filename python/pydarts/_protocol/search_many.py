@@ -76,14 +76,16 @@ def search_many(
             `loader` cannot be sent to another process, for example because a notebook defines its classes. If
             `loader` uses classes of the main script, call this function under `if __name__ == "__main__":`.
         executor: what runs the searches. "processes": `workers` processes on this machine; if one dies, its
-            row is begun again in another, up to three times, and continues from its checkpoint. "ray": the
+            row is tried again in another, three times in all, and continues from its checkpoint. "ray": the
             Ray cluster that `ray.init` has connected this process to, or one on this machine for this call;
             Ray does the same with lost workers. Or a `concurrent.futures.Executor`, such as those of Dask and
-            mpi4py: a lost worker is a failed row, which `resume=True` tries again. Rows are saved as they
-            finish. On several machines, `checkpoint_dir` must be a folder that all of them see.
+            mpi4py; what happens to the row of a lost worker is its decision, and `resume=True` tries failed
+            rows again. Rows are saved as they finish. On several machines, `checkpoint_dir` must be a folder
+            that all of them see.
         cpus: CPU threads per search, and what Ray reserves. None: with processes each has its part of the
             threads, with Ray one, with another executor what its worker has.
-        gpus: GPUs that Ray reserves per search; a part, such as 0.5, is shared.
+        gpus: GPUs that Ray reserves per search; a fraction such as 0.5 lets several searches share one. None:
+            Ray reserves none, and searches on a GPU all use the first one of their machine.
         loss: of the searches and of the short trainings, as in `search` and `train`; with processes it must
             be one that can be pickled, and so must `network`, `metric` and `unpack`. None: cross-entropy.
         metric: for a network of your own, as in `search` and `train`; rows are compared by it.

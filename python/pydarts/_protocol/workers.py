@@ -21,7 +21,7 @@ from .._data.interrupt import InterruptWatch, sheltered
 from .._values import hints
 
 TRIES = 3
-"""How often a task is begun whose process dies."""
+"""The largest number of attempts at a task whose processes die."""
 _POLL = 0.1  # seconds between checks for an interrupt
 _PATIENCE = 5.0  # seconds that a process gets to end
 
@@ -37,8 +37,8 @@ def run_in_processes(
     """Run `work(task, shared, tell)` for every task; yield (task, outcome) as tasks finish.
 
     Ctrl-C interrupts the running tasks as it would in this process; no other task is started. If a process
-    dies, its task is begun again after the others, in another process; after `TRIES` times the outcome is a
-    `Lost`. No process remains, whatever happens.
+    dies, its task is tried again after the others, in another process; after `TRIES` attempts the outcome is
+    a `Lost`. No process remains, whatever happens.
 
     Args:
         work: a function at the top level of a module.
@@ -62,6 +62,9 @@ def run_in_processes(
                     waiting.clear()
                     for worker in team:
                         worker.interrupt()
+                for worker in team:
+                    if worker.ready and waiting:
+                        worker.give(waiting.pop(0))
                 while len(team) < workers and sum(each.task is None for each in team) < len(waiting):
                     team.append(_Worker(work, shared, threads))
                 if not waiting and all(worker.task is None for worker in team):
@@ -92,11 +95,10 @@ def run_in_processes(
                             "the loader, the loss or the network cannot be unpickled in another process "
                             f"({values[0]})"
                         )
+                    worker.ready = True
                     if kind == "done":
                         (task, _), worker.task = worker.task, None
                         yield task, values[0]
-                    if waiting:
-                        worker.give(waiting.pop(0))
     finally:
         for worker in team:
             worker.end()
@@ -121,6 +123,8 @@ class _Worker:
         self.link, link = context.Pipe()
         leash, self._leash = context.Pipe(duplex=False)
         self.task: Any = None
+        self.ready = False
+        """Whether it waits for a task."""
         self._interrupted = self._begun = False
         self._work, self._shared = work, shared
         self._process = context.Process(target=_serve, args=(link, leash, threads))
@@ -134,7 +138,7 @@ class _Worker:
 
     def give(self, task: tuple[Any, int]) -> None:
         """Send a task, which comes with the number of the try; before the first one, send the shared data."""
-        self.task = task
+        self.task, self.ready = task, False
         with suppress(OSError):  # if the process died, the next read notices it
             if not self._begun:
                 self._begun = True

@@ -35,7 +35,8 @@ def add_note(error: BaseException, text: str) -> None:
         add(text)
 
 
-def silence() -> None:
-    """Show no more hints: for worker processes, whose parent has shown them."""
+def silence(silent: bool = True) -> bool:
+    """Show no more hints, for worker processes, whose parent has shown them; return what was set before."""
     global _silent
-    _silent = True
+    before, _silent = _silent, silent
+    return before

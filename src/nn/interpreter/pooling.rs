@@ -19,8 +19,7 @@ pub struct MeanPooling {
 }
 
 impl MeanPooling {
-    /// Of instructions `op` whose image has `shape`, in libtorch's float32 on the CPU. The same constants serve equal
-    /// instructions.
+    /// The constants of instruction `op` for images of `shape`, in float32 on the CPU. Equal instructions share them.
     pub fn new(op: &Op, shape: &Shape, known: &mut HashMap<String, Self>) -> Result<Option<Self>> {
         let Op::AvgPool { kernel, stride: [1, 1], padding, convolve: true, .. } = op else { return Ok(None) };
         let [channels, height, width] = shape.0[..] else { return Ok(None) };
@@ -46,7 +45,7 @@ impl MeanPooling {
         MeanPooling { kernel, correction, padding: self.padding }
     }
 
-    /// Whether `x` can be pooled so: libtorch has fast depthwise convolutions in float32 on the CPU.
+    /// Whether `x` can be pooled by a convolution: libtorch has fast depthwise convolutions in float32 on the CPU.
     pub fn applies_to(&self, x: &Tensor) -> bool {
         x.device() == Device::Cpu && x.kind() == Kind::Float
     }
