@@ -221,7 +221,8 @@ def test_ray_finds_what_this_process_finds(here: SearchTable) -> None:
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL is that of POSIX")
 def test_ray_tries_the_row_of_a_lost_worker_again(here: SearchTable, tmp_path: Path) -> None:
     ray = pytest.importorskip("ray")
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    importable = {"env_vars": {"PYTHONPATH": str(Path(__file__).parent)}}
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, runtime_env=importable)
     try:
         found = searched(FatalOnce(tmp_path, os.getpid()), executor="ray")
         assert ray.is_initialized(), "a cluster of the user's own stays"
