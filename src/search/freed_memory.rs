@@ -5,9 +5,9 @@
 //! product with a Hessian. While a search exists on the CPU, freed memory therefore stays in the process; afterwards it
 //! is returned. Other allocators keep their behaviour.
 //!
-//! The first step that moves α still maps large blocks separately. It also allocates what stays for the whole search, such as the
-//! kernels that oneDNN compiles. Between large blocks of the heap, these small objects would keep them from being
-//! joined, which took a quarter more memory.
+//! The first step that moves α still maps large blocks separately. It also allocates what stays for the whole search,
+//! such as the kernels that oneDNN compiles. Between large blocks of the heap, these small objects would keep them from
+//! being joined, which took a quarter more memory.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard};

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import pickle
 from collections.abc import Generator, Sequence
@@ -29,10 +30,11 @@ _ONE = (
     "everything runs in this process, one after the other. Pass workers=0 if that is intended; for "
     "processes, define the loader's classes and functions in a module, not in a notebook or script"
 )
+_FUNCTION = "pass a function at the top level of a module that returns the loader"
 
 
 class Executor(Protocol):
-    """Does jobs and yields their rows."""
+    """Runs jobs and yields their rows."""
 
     @property
     def workers(self) -> int | None:
@@ -92,14 +94,16 @@ def executor_of(where: Where, given: Given, training: TrainConfig, jobs: int) ->
     """Return the executor for `jobs` jobs.
 
     Raises:
-        ConfigError: an invalid value, or something other than the loader cannot be pickled.
+        ConfigError: something other than the loader cannot be pickled, or the executor takes no jobs.
         DataError: the loader cannot be pickled, and the user asked for other processes.
     """
-    where.check()
+    if isinstance(where.executor, ThreadPoolExecutor):
+        return concurrent(where.executor, _copyable(given), where.cpus)
     if isinstance(where.executor, ConcurrentExecutor):
-        threaded = isinstance(where.executor, ThreadPoolExecutor)
-        shared = _copyable(given) if threaded else _pickled(given, "")
-        return concurrent(where.executor, shared, where.cpus)
+        try:
+            return concurrent(where.executor, _pickled(given), where.cpus)
+        except _Unpicklable as error:
+            raise _core.DataError(f"{error}; {_FUNCTION}") from error
     if where.executor == "ray":
         return on_ray(given, where.cpus, where.gpus)
     threads, workers = torch.get_num_threads(), where.workers
@@ -109,19 +113,21 @@ def executor_of(where: Where, given: Given, training: TrainConfig, jobs: int) ->
     if workers == 0:
         return _Here()
     try:
-        pickled = _pickled(given, "use workers=0 to run everything in this process, or ")
-    except _core.DataError as error:
+        pickled = _pickled(given)
+    except _Unpicklable as error:
         if where.workers is not None or where.cpus is not None:
-            raise
-        hint(f"{error.args[0].partition(';')[0]}; {_ONE}")
+            raise _core.DataError(
+                f"{error}; use workers=0 to run everything in this process, or {_FUNCTION}"
+            ) from error
+        hint(f"{error}; {_ONE}")
         return _Here()
     return _Processes(workers, where.cpus or max(1, threads // workers), pickled, where.workers is not None)
 
 
 def _copyable(given: Given) -> Given:
-    """Return what all jobs share for other threads, each of which copies the loader."""
+    """Return what all jobs share for other threads, each of which copies the loader or calls the function."""
     try:
-        given.copied()
+        copy.deepcopy(None if given.factory is not None else given.loader)
     except Exception as error:  # copying may raise anything
         raise _core.DataError(
             f"the loader cannot be copied for each thread ({type(error).__name__}: {error}); pass a function "
@@ -130,15 +136,19 @@ def _copyable(given: Given) -> Given:
     return given
 
 
-def _pickled(given: Given, otherwise: str) -> bytes:
-    """Return what all jobs share for another process; `otherwise` begins the advice in errors."""
+class _Unpicklable(Exception):
+    """The loader or an operation cannot be pickled."""
+
+
+def _pickled(given: Given) -> bytes:
+    """Return what all jobs share for another process."""
     for what in ("loss", "network", "metric", "unpack"):
         try:
             pickle.dumps(getattr(given, what))
         except Exception as error:  # pickling may raise anything
             raise _core.ConfigError(
-                f"the {what} cannot be pickled ({type(error).__name__}: {error}); {otherwise}"
-                "define it at the top level of a module"
+                f"the {what} cannot be pickled ({type(error).__name__}: {error}); define it at the "
+                "top level of a module, or use workers=0 to run everything in this process"
             ) from error
     what = "operations"
     try:
@@ -146,10 +156,7 @@ def _pickled(given: Given, otherwise: str) -> bytes:
         what = "loader" if given.factory is None else "function that returns the loader"
         return pickle.dumps(given)
     except Exception as error:
-        raise _core.DataError(
-            f"the {what} cannot be pickled ({type(error).__name__}: {error}); {otherwise}"
-            "pass a function at the top level of a module that returns the loader"
-        ) from error
+        raise _Unpicklable(f"the {what} cannot be pickled ({type(error).__name__}: {error})") from error
 
 
 @dataclass(frozen=True)

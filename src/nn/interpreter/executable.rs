@@ -1,12 +1,11 @@
 //! A plan with everything that its passes look up, prepared once.
 
-use std::collections::HashMap;
 use std::ops::Range;
 
 use tch::{Device, Kind, Tensor};
 
 use super::mixing::{MixingWeights, ScaleLayout, scaled};
-use super::pooling::MeanPooling;
+use super::pooling::{Known, MeanPooling};
 use super::thinned::Thinned;
 use super::weight_gradients::Deferred;
 use super::weights::WeightViews;
@@ -54,7 +53,7 @@ impl Executable {
         let weights = WeightViews::new(&plan, weights)?;
         let mut scale_counts = vec![0; tables];
         let mut prepared = Vec::with_capacity(plan.instructions.len());
-        let mut poolings = HashMap::new();
+        let mut poolings = Known::new();
         for (index, (instruction, dying)) in plan.instructions.iter().zip(plan.last_uses()).enumerate() {
             let pooling = MeanPooling::new(&instruction.op, &instruction.shape, &mut poolings)?;
             let mut one = Prepared { index, dying, pooling, ..Prepared::default() };

@@ -8,6 +8,9 @@ use super::layout::both;
 use crate::error::Result;
 use crate::plan::{Op, Shape};
 
+/// Poolings by window, padding and shape.
+pub type Known = HashMap<([usize; 2], [usize; 2], Vec<usize>), MeanPooling>;
+
 /// The constants of a mean pooling that is computed as a convolution: the sums of windows, divided by the size of a
 /// window, times what corrects this where a window reaches into the padding.
 pub struct MeanPooling {
@@ -20,10 +23,10 @@ pub struct MeanPooling {
 
 impl MeanPooling {
     /// The constants of instruction `op` for images of `shape`, in float32 on the CPU. Equal instructions share them.
-    pub fn new(op: &Op, shape: &Shape, known: &mut HashMap<String, Self>) -> Result<Option<Self>> {
+    pub fn new(op: &Op, shape: &Shape, known: &mut Known) -> Result<Option<Self>> {
         let Op::AvgPool { kernel, stride: [1, 1], padding, convolve: true, .. } = op else { return Ok(None) };
         let [channels, height, width] = shape.0[..] else { return Ok(None) };
-        let key = format!("{kernel:?} {padding:?} {shape:?}");
+        let key = (*kernel, *padding, shape.0.clone());
         if let Some(pooling) = known.get(&key) {
             return Ok(Some(pooling.share()));
         }
