@@ -1,4 +1,4 @@
-"""A search keeps freed memory in the process from its first step on, and returns it at its end."""
+"""A search keeps freed memory in the process after its first step, and returns it at its end."""
 
 import os
 import platform

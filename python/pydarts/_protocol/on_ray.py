@@ -1,4 +1,4 @@
-"""Rows from a Ray cluster, which schedules the jobs and tries those of lost workers again elsewhere."""
+"""Rows from a Ray cluster, which schedules the jobs and runs those of lost workers again."""
 
 from __future__ import annotations
 

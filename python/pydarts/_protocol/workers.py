@@ -1,4 +1,4 @@
-"""Tasks in processes; a process that dies loses its own task only."""
+"""Tasks in processes; the task of a process that dies is tried again in another one."""
 
 from __future__ import annotations
 
