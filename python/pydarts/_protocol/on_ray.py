@@ -30,7 +30,7 @@ def on_ray(given: Given, cpus: int | None, gpus: float | None) -> Futures:
         import ray
         from ray import cloudpickle
     except ImportError as error:
-        raise _core.ConfigError("executor='ray' needs the package ray: pip install 'pydarts[ray]'") from error
+        raise _core.ConfigError("executor='ray' needs the package ray: pip install 'ray>=2.50'") from error
     _check_resources(ray, cpus or 1, gpus or 0)
     try:
         pickler: Any = cloudpickle
