@@ -51,6 +51,9 @@ struct Header {
     progress: Progress,
     adam_step: u64,
     threads: i32,
+    /// Files of one process lack it.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    ranks: usize,
     /// Empty in files of earlier versions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     decisions: Vec<(usize, Decision)>,
@@ -59,6 +62,15 @@ struct Header {
     /// Written by earlier versions.
     #[serde(default, skip_serializing, rename = "forms")]
     _forms: IgnoredAny,
+}
+
+fn one() -> usize {
+    1
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // as serde calls it
+fn is_one(ranks: &usize) -> bool {
+    *ranks == 1
 }
 
 /// What a checkpoint holds.
@@ -72,6 +84,10 @@ pub struct Contents<'a> {
     pub fingerprint: &'a Fingerprint,
     /// Weights, logits and the state of the optimisers.
     pub state: &'a State,
+    /// The hidden states of the sequences of all ranks.
+    pub carried: &'a Carried,
+    /// The number of ranks.
+    pub ranks: usize,
     /// The progress of the run.
     pub progress: &'a Progress,
     /// α over time.
@@ -103,6 +119,8 @@ pub struct Restored {
     pub selection: Option<Architecture>,
     /// The number of CPU threads of the run that wrote it: gradient bits depend on it.
     pub threads: i32,
+    /// The number of ranks of that run: the batches that batch norm sees depend on it.
+    pub ranks: usize,
     buffers: Vec<(String, Tensor)>,
 }
 
@@ -134,7 +152,7 @@ pub fn bytes(contents: &Contents) -> Result<Vec<u8>> {
     for (name, tensor) in network.buffers().map(|buffers| buffers.named()).transpose()?.unwrap_or_default() {
         tensors.push((format!("buffer/{name}"), Bytes::of(&tensor)?));
     }
-    for (name, tensor) in [("train", &state.carried.train), ("valid", &state.carried.valid)] {
+    for (name, tensor) in [("train", &contents.carried.train), ("valid", &contents.carried.valid)] {
         if let Some(tensor) = tensor {
             tensors.push((format!("carried/{name}"), Bytes::of(tensor)?));
         }
@@ -157,6 +175,7 @@ pub fn bytes(contents: &Contents) -> Result<Vec<u8>> {
         progress: contents.progress.clone(),
         adam_step: state.moments.step,
         threads: tch::get_num_threads(),
+        ranks: contents.ranks,
         decisions: contents.decisions.to_vec(),
         selection: contents.selection.cloned(),
         _forms: IgnoredAny,
@@ -297,8 +316,8 @@ pub fn read(bytes: &[u8], network: &dyn Network, tables: &[LogitTable]) -> Resul
         // Check here, where the error names the file; the network is changed only after everything was read.
         kept.check(&buffers)?;
     }
-    let Header { config, progress, threads, decisions, selection, .. } = header;
-    Ok(Restored { config, progress, state, trajectory, restrictions, decisions, selection, threads, buffers })
+    let Header { config, progress, threads, ranks, decisions, selection, .. } = header;
+    Ok(Restored { config, progress, state, trajectory, restrictions, decisions, selection, threads, ranks, buffers })
 }
 
 fn restore_trajectory(

@@ -23,6 +23,8 @@ pub enum ErrorKind {
     Device,
     /// The device's memory does not hold the network.
     OutOfMemory,
+    /// Another process of a search on several ranks failed or died.
+    Ranks,
     /// The user asked to stop.
     Interrupted,
     /// A file that does not exist.
@@ -46,6 +48,7 @@ impl ErrorKind {
         ErrorKind::Checkpoint,
         ErrorKind::Device,
         ErrorKind::OutOfMemory,
+        ErrorKind::Ranks,
         ErrorKind::Interrupted,
         ErrorKind::NotFound,
         ErrorKind::Io,

@@ -34,6 +34,9 @@ pub mod plan;
 pub mod params;
 
 #[cfg(feature = "torch")]
+pub mod ranks;
+
+#[cfg(feature = "torch")]
 pub mod data;
 
 #[cfg(feature = "torch")]

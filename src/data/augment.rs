@@ -3,6 +3,8 @@
 //! `cifar` pads by 4 black pixels, crops at random and flips half of the images horizontally. Cutout sets a square to
 //! zero after normalisation.
 
+use std::ops::Range;
+
 use tch::{Device, Kind, Tensor};
 
 use crate::error::Result;
@@ -20,7 +22,7 @@ pub struct Augmentation {
     pub cutout: usize,
 }
 
-/// The random numbers of one batch, a function of (seed, purpose, index).
+/// The random numbers of the images of a batch, a function of (seed, purpose, index).
 pub struct Draw {
     uniforms: Vec<f64>,
 }
@@ -29,8 +31,10 @@ pub struct Draw {
 const NUMBERS: usize = 5;
 
 impl Draw {
-    pub fn new(seed: u64, purpose: &str, index: u64, images: usize) -> Self {
-        Draw { uniforms: random::uniform(seed, purpose, index, NUMBERS * images, 0.0, 1.0) }
+    /// Those of some of the images of the batch.
+    pub fn new((seed, purpose, index): (u64, &str, u64), images: usize, some: Range<usize>) -> Self {
+        let all = random::uniform(seed, purpose, index, NUMBERS * images, 0.0, 1.0);
+        Draw { uniforms: all[NUMBERS * some.start..NUMBERS * some.end].to_vec() }
     }
 
     fn image(&self, n: usize) -> &[f64] {

@@ -26,6 +26,8 @@ pub struct Batch {
     pub begins: bool,
     /// The learning rate of this batch relative to that of a full one.
     pub rate_scale: f64,
+    /// If this is the share of one rank, the widths of the shares of all ranks.
+    pub shares: Option<Arc<[i64]>>,
 }
 
 /// How a user's batch is made of its tensors. The engine passes it on to the network, which alone reads it.
@@ -41,7 +43,16 @@ impl fmt::Debug for Layout {
 impl Batch {
     /// A full batch without a carried state.
     pub fn new(inputs: Tensor, targets: Tensor) -> Batch {
-        Batch { inputs, targets, others: Vec::new(), layout: None, carried: None, begins: true, rate_scale: 1.0 }
+        Batch {
+            inputs,
+            targets,
+            others: Vec::new(),
+            layout: None,
+            carried: None,
+            begins: true,
+            rate_scale: 1.0,
+            shares: None,
+        }
     }
 
     /// A batch of a user: any tensors, at least one.
@@ -62,6 +73,14 @@ impl Batch {
     /// The number of examples: images, or tokens.
     pub fn examples(&self) -> i64 {
         if self.counts_inputs() { self.width() } else { self.targets.numel() as i64 }
+    }
+
+    /// The number of examples in the shares of all ranks.
+    pub fn examples_of_all(&self) -> i64 {
+        match &self.shares {
+            Some(widths) => self.examples() / self.width().max(1) * widths.iter().sum::<i64>(),
+            None => self.examples(),
+        }
     }
 
     /// The number of images, or of sequences that are read in parallel.
@@ -86,6 +105,7 @@ impl Batch {
             others: self.others.iter().map(same).collect(),
             layout: self.layout.clone(),
             carried: self.carried.as_ref().map(same),
+            shares: self.shares.clone(),
             ..*self
         }
     }

@@ -10,6 +10,7 @@ use super::{Batch, Role, Source};
 use crate::error::{Error, Result};
 use crate::params::{copy, upload};
 use crate::random;
+use crate::ranks::Share;
 
 /// Images and labels. All sources that read them at the same time share one upload to the device, which is freed with
 /// the last of them.
@@ -154,6 +155,8 @@ pub struct View {
     pub batch_size: usize,
     /// Applied to every image.
     pub normalization: Normalization,
+    /// The share of each batch.
+    pub share: Share,
 }
 
 /// Batches of a view of a [`Dataset`].
@@ -168,6 +171,7 @@ pub struct ArraySource {
     augmentation: Augmentation,
     seed: u64,
     scale: Scale,
+    share: Share,
     pass: u64,
     /// The examples of the pass, on the device: uploaded once per pass, because the host waits for each upload.
     order: Tensor,
@@ -184,7 +188,7 @@ impl ArraySource {
         kind: Kind,
         device: Device,
     ) -> Result<Self> {
-        let View { indices, role, batch_size, normalization } = view;
+        let View { indices, role, batch_size, normalization, share } = view;
         let (examples, upload) = dataset.on(device)?;
         let (n, shape) = (examples.x.size()[0], examples.x.size().split_off(1));
         let indices = indices.unwrap_or_else(|| (0..n).collect());
@@ -209,6 +213,7 @@ impl ArraySource {
             batch_size,
             augmentation,
             seed,
+            share,
             pass: 0,
             order: Tensor::f_zeros([0], (Kind::Int64, Device::Cpu))?,
             position: 0,
@@ -222,18 +227,23 @@ impl ArraySource {
 
     /// The number of examples in the smallest batch of a pass.
     pub fn smallest(&self) -> usize {
-        match (self.role, self.indices.len() % self.batch_size) {
+        let smallest = match (self.role, self.indices.len() % self.batch_size) {
             (Role::Evaluation, rest) if rest > 0 => rest,
             _ => self.batch_size,
-        }
+        };
+        self.share.range(smallest as i64).1 as usize
     }
 
+    /// The own share of the batch of these examples. Every rank draws for all of them.
     fn gather(&self, index: &Tensor) -> Result<Batch> {
+        let (first, count) = self.share.range(index.numel() as i64);
+        let all = index.numel();
+        let index = &index.f_narrow(0, first, count)?;
         let mut x = self.scale.numbers(&self.examples.x.f_index_select(0, index)?)?;
         let draw = || {
             let batch = (self.position / self.batch_size) as u64;
             let purpose = format!("augment.{}.{batch}", self.role.name());
-            Draw::new(self.seed, &purpose, self.pass, index.numel())
+            Draw::new((self.seed, &purpose, self.pass), all, first as usize..(first + count) as usize)
         };
         if self.augmentation.crop_and_flip {
             x = draw().crop_and_flip(&x)?;

@@ -8,6 +8,7 @@ use super::expect::check_tokens;
 use super::{Batch, Role, Source};
 use crate::error::{Error, Result};
 use crate::random;
+use crate::ranks::Share;
 
 /// The share of training segments that have half the length, so that segments do not always end at the same words.
 const HALVED: f64 = 0.05;
@@ -23,6 +24,8 @@ pub struct Segments {
     pub seed: u64,
     /// What the segments are used for.
     pub role: Role,
+    /// The share of the sequences.
+    pub share: Share,
 }
 
 /// Batches [tokens, batch] of a text. The targets are the next tokens.
@@ -54,7 +57,8 @@ impl TokenSource {
             )));
         }
         let columns = tokens.f_narrow(0, 0, length * batch)?.f_view([batch, length])?.f_transpose(0, 1)?;
-        let columns = columns.f_to_kind(Kind::Int64)?.f_contiguous()?.f_to_device(device)?;
+        let (first, width) = cut.share.range(batch);
+        let columns = columns.f_narrow(1, first, width)?.f_to_kind(Kind::Int64)?.f_contiguous()?.f_to_device(device)?;
         let segments = segments(length, &cut, 0);
         Ok(TokenSource { columns, cut, segments, next: 0 })
     }

@@ -34,7 +34,7 @@ pub use networks::search_network::SearchNetwork;
 pub use networks::supernet::Supernet;
 pub use networks::user_operation::{OwnModules, Started};
 pub use precision::{Arithmetic, MatrixPrecision, Numbers};
-pub use relaxed::{ArchHessian, Draw, Parts, Relaxations, Relaxed, Role};
+pub use relaxed::{ArchHessian, Division, Draw, Parts, Relaxations, Relaxed, Role};
 
 /// Which statistics a pass normalises by, and whether it moves buffers such as running statistics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,10 +115,9 @@ pub trait Network {
     fn begin_epoch(&self, _epoch: usize, _epochs: usize) -> Result<()> {
         Ok(())
     }
-    /// Draws the noise of a search step, which its losses of one role share: a function of the step. `examples`: the
-    /// sizes of the parts of the batches, by role. Called before an evaluation too, with the number of the next step and
-    /// without parts.
-    fn draw(&self, _step: u64, _examples: &Parts) -> Result<()> {
+    /// Draws the noise of a search step, which its losses of one role share: a function of the step. `parts`: how the
+    /// batches are divided. Called before an evaluation too, with the number of the next step and without parts.
+    fn draw(&self, _step: u64, _parts: &Parts) -> Result<()> {
         Ok(())
     }
     /// Called before each loss of a step: what the network draws in losses of one role and part must be the same.

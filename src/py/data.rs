@@ -11,6 +11,7 @@ use super::tensor::{PyTensor, device};
 use crate::data::{ArraySource, Augmentation, Dataset, Normalization, Role, Segments, Source, TokenSource, View};
 use crate::error::{Error, Result, unknown};
 use crate::params::copy;
+use crate::ranks::Share;
 
 /// Images and labels, uploaded to the network's device once for all sources that read them.
 #[pyclass(name = "Dataset", frozen, module = "pydarts._core")]
@@ -45,11 +46,13 @@ impl PyArrays {
     ) -> PyResult<Self> {
         let role = self::role(role).map_err(to_python)?;
         let normalization = Normalization { mean, std };
-        let view = View { indices, role, batch_size: batch_size.max(1), normalization };
+        let view = View { indices, role, batch_size: batch_size.max(1), normalization, share: Share::WHOLE };
         Ok(PyArrays { dataset: Arc::clone(&dataset.0), view })
     }
 
-    /// The batches of this view for training in Python, equal to those of a search with this seed.
+    /// The share of a rank of the batches of this view for training in Python, equal to those of a search with this seed.
+    #[pyo3(signature = (seed, crop_and_flip, cutout, dtype, device, rank=0, ranks=1))]
+    #[allow(clippy::too_many_arguments)] // one per argument of the Python function
     fn open(
         &self,
         py: Python<'_>,
@@ -58,11 +61,13 @@ impl PyArrays {
         cutout: usize,
         dtype: &str,
         device: &str,
+        rank: usize,
+        ranks: usize,
     ) -> PyResult<PyArrayBatches> {
         let kind = float_kind(dtype).map_err(to_python)?;
         let device = self::device(device).map_err(to_python)?;
         let augmentation = Augmentation { crop_and_flip, cutout };
-        let source = entry::engine(py, || self.source(augmentation, seed, kind, device))?;
+        let source = entry::engine(py, || self.source(augmentation, seed, Share { rank, ranks }, (kind, device)))?;
         Ok(PyArrayBatches { smallest: source.smallest(), source: Mutex::new(source) })
     }
 }
@@ -72,8 +77,16 @@ impl PyArrays {
         self.dataset.image_shape()
     }
 
-    pub fn source(&self, augmentation: Augmentation, seed: u64, kind: Kind, device: Device) -> Result<ArraySource> {
-        ArraySource::new(&self.dataset, self.view.clone(), augmentation, seed, kind, device)
+    /// The share of one rank of the batches of this view.
+    pub fn source(
+        &self,
+        augmentation: Augmentation,
+        seed: u64,
+        share: Share,
+        (kind, device): (Kind, Device),
+    ) -> Result<ArraySource> {
+        let view = View { share, ..self.view.clone() };
+        ArraySource::new(&self.dataset, view, augmentation, seed, kind, device)
     }
 }
 
@@ -155,9 +168,17 @@ impl PyTokens {
 }
 
 impl PyTokens {
-    pub fn source(&self, words: i64, bptt: usize, seed: u64, device: Device, what: &str) -> Result<TokenSource> {
+    /// The share of one rank of the sequences of this text.
+    pub fn source(
+        &self,
+        (words, bptt): (i64, usize),
+        seed: u64,
+        share: Share,
+        device: Device,
+        what: &str,
+    ) -> Result<TokenSource> {
         let tokens = self.tokens.lock().map_err(|_| Error::engine("a thread failed while it used this text"))?;
-        let cut = Segments { batch: self.batch_size, bptt, seed, role: self.role };
+        let cut = Segments { batch: self.batch_size, bptt, seed, role: self.role, share };
         TokenSource::new(&tokens, words, cut, device, what)
     }
 }

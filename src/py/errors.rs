@@ -23,6 +23,9 @@ fn row(kind: ErrorKind) -> Option<(&'static str, &'static str, &'static str)> {
         ErrorKind::Checkpoint => ("CheckpointError", "ValueError", "A checkpoint or saved result that cannot be used."),
         ErrorKind::Device => ("DeviceError", "RuntimeError", "A device or precision that this machine does not have."),
         ErrorKind::OutOfMemory => ("OutOfMemoryError", "MemoryError", "Memory ran out; the message holds an estimate."),
+        ErrorKind::Ranks => {
+            ("RankError", "RuntimeError", "Another rank of a search failed or died; its own exception says more.")
+        }
         ErrorKind::Engine => ("EngineError", "RuntimeError", "libtorch failed: a bug, or a broken installation."),
         // These become builtin exceptions, or are raised unchanged.
         ErrorKind::Interrupted | ErrorKind::NotFound | ErrorKind::Io | ErrorKind::Foreign => return None,

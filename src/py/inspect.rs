@@ -17,6 +17,7 @@ use crate::data::Batch;
 use crate::error::{Error, ErrorKind, Result};
 use crate::nn::{MatrixPrecision, Mode, Network, Parts, Relaxations, Relaxed, Role};
 use crate::params::check_alphas;
+use crate::ranks::Ranks;
 use crate::relaxation::Restrictions;
 use crate::search::hypergradient::{Losses, Probe, VirtualStep, arch_gradient};
 use crate::search::{self, FreedMemory, State, StepSettings, Terms, with_estimate};
@@ -86,7 +87,7 @@ impl<N: Inspectable> Inspected<N> {
     /// The network with its relaxation.
     pub fn relaxed(&self) -> Relaxed<'_> {
         let micro_batch = self.config.execution.micro_batch;
-        Relaxed { network: self.network(), relaxations: &self.relaxations, micro_batch }
+        Relaxed { network: self.network(), relaxations: &self.relaxations, micro_batch, ranks: Ranks::ALONE }
     }
 
     fn kind_and_device(&self) -> (Kind, Device) {
@@ -179,7 +180,12 @@ impl<N: Inspectable> Inspected<N> {
     fn step(&mut self, train: &Batch, valid: &Batch) -> Result<(f64, f64)> {
         let (settings, lr) = (StepSettings::new(&self.config), self.config.optimisation.weight_lr);
         let micro_batch = self.config.execution.micro_batch;
-        let relaxed = Relaxed { network: self.network.network(), relaxations: &self.relaxations, micro_batch };
+        let relaxed = Relaxed {
+            network: self.network.network(),
+            relaxations: &self.relaxations,
+            micro_batch,
+            ranks: Ranks::ALONE,
+        };
         let with_terms = (&settings, Some(&self.terms));
         let outcome = search::step_with(relaxed, &mut self.state, (train, Some(valid)), with_terms, lr)
             .map_err(|error| self.explain(error, train.width()))?;

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use super::bridges::{Definition, PyObserver, criterion_of, graph_capture, measure_of, own_modules, source};
+use super::bridges::{
+    Definition, PyCollective, PyObserver, criterion_of, graph_capture, measure_of, own_modules, source,
+};
 use super::entry;
 use super::errors::to_python;
 use super::inspect::named_state;
@@ -20,6 +22,7 @@ use crate::data::{Expected, Source};
 use crate::error::Result;
 use crate::nn::{Network, NetworkOptions, Relaxations, Relaxed};
 use crate::plan::{Makers, Plan};
+use crate::ranks::{Group, Ranks, Share};
 use crate::relaxation::shown_over_time;
 use crate::search::{Fingerprint, GraphCapture, Outcome, Search, Sources, State, Terms, run, start};
 
@@ -50,7 +53,7 @@ impl Beginning {
 }
 
 #[pyfunction]
-#[pyo3(signature = (config, train, valid, evaluation, observer, criterion, fingerprint, network=None, operations=None, metric=None, given_costs=Vec::new()))]
+#[pyo3(signature = (config, train, valid, evaluation, observer, criterion, fingerprint, network=None, operations=None, metric=None, given_costs=Vec::new(), ranks=None))]
 #[allow(clippy::too_many_arguments)] // one per argument of the Python function
 pub fn search<'py>(
     py: Python<'py>,
@@ -65,6 +68,7 @@ pub fn search<'py>(
     operations: Option<Py<PyAny>>,
     metric: Option<Py<PyAny>>,
     given_costs: Vec<GivenCost>,
+    ranks: Option<&Bound<'py, PyAny>>,
 ) -> PyResult<Bound<'py, PyDict>> {
     let (config, fingerprint) = (config.value.clone(), Fingerprint(fingerprint));
     let device = device(&config.execution.device).map_err(to_python)?;
@@ -78,13 +82,17 @@ pub fn search<'py>(
             let makers = own.as_deref().map(|own| own as &dyn Makers);
             let plan = Plan::of_config(&config, makers).map_err(to_python)?;
             let expected = Expected::of_plan(&plan, config.data.bptt, kind, device);
-            let graphs = if own.is_none() { graph_capture(py, &config, device)? } else { None };
+            // Ranks sum on the host's call.
+            let captures = own.is_none() && ranks.is_none();
+            let graphs = if captures { graph_capture(py, &config, device)? } else { None };
             (Beginning::Plan(Box::new(plan)), expected, graphs)
         }
     };
-    let mut train = source(train, &config, &expected, "training")?;
-    let mut valid = source(valid, &config, &expected, "validation")?;
-    let mut evaluation = source(evaluation, &config, &expected, "evaluation")?;
+    let collective = ranks.map(PyCollective::new).transpose()?;
+    let share = collective.as_ref().map_or(Share::WHOLE, PyCollective::share);
+    let mut train = source(train, &config, &expected, share, "training")?;
+    let mut valid = source(valid, &config, &expected, share, "validation")?;
+    let mut evaluation = source(evaluation, &config, &expected, share, "evaluation")?;
     // A network of functions has tables of its own and no genotype.
     let space = network.is_none().then_some(&config.space);
     let tables = match &beginning {
@@ -95,13 +103,16 @@ pub fn search<'py>(
     let options = NetworkOptions {
         own,
         measure: measure_of(metric),
+        share,
         ..NetworkOptions::of_config(&config, numbers, device, criterion_of(criterion))
     };
     let (outcome, state, alphas, (genotype, architecture)) = entry::engine(py, || {
         let (network, relaxations, initial) = beginning.start(&config, options)?;
         let micro_batch = config.execution.micro_batch;
         let terms = Terms::new(&config, &relaxations, &costs(given_costs))?;
-        let relaxed = Relaxed { network: &*network, relaxations: &relaxations, micro_batch };
+        let group = collective.as_ref().map(|collective| Group::new(collective, network.device()));
+        let ranks = group.as_ref().map_or(Ranks::ALONE, Ranks::of);
+        let relaxed = Relaxed { network: &*network, relaxations: &relaxations, micro_batch, ranks };
         let sources =
             Sources { train: &mut *train as &mut dyn Source, valid: &mut *valid, evaluation: &mut *evaluation };
         let search = Search {

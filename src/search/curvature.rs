@@ -48,7 +48,8 @@ impl Run<'_> {
         if self.last_valid.is_none() {
             self.sources.valid.start(pass, index.saturating_sub(1))?;
             self.valid_started = index > 0;
-            self.last_valid = self.sources.valid.next()?;
+            let batch = self.sources.valid.next();
+            self.last_valid = self.agree_on_valid(batch)?;
         }
         Ok(self.last_valid.as_ref().map(Batch::share))
     }

@@ -28,6 +28,7 @@ impl Run<'_> {
     pub(super) fn end_epoch(&mut self, lr: f64) -> Result<()> {
         let started = Instant::now();
         let epoch = self.progress.epoch;
+        self.copy_first()?;
         let (valid_loss, valid_accuracy, metrics) = self.evaluate(epoch)?;
         let seen = self.look(epoch)?;
         let tables = self.relaxed.relaxations.tables();
@@ -133,17 +134,36 @@ impl Run<'_> {
     /// examples, with running statistics.
     fn evaluate(&mut self, epoch: usize) -> Result<(f64, Option<f64>, Metrics)> {
         let _guard = tch::no_grad_guard();
+        let ranks = self.relaxed.ranks;
+        let swept = self.sweep(epoch);
+        let (loss, correct, examples) = ranks.agree(swept)?;
+        self.evaluated_batch = None;
+        let own = [loss, correct.unwrap_or(0.0), f64::from(u8::from(correct.is_none())), examples as f64];
+        let [loss, correct, without, examples] = ranks.sum_numbers(own)?;
+        if examples == 0.0 {
+            return Err(Error::data("expected at least one validation batch for evaluation, got none"));
+        }
+        let metrics = ranks.agree(self.network.measured())?;
+        Ok((loss / examples, (without == 0.0).then_some(correct / examples), metrics))
+    }
+
+    /// Sums over the own share of the validation examples: losses, correct predictions and examples.
+    fn sweep(&mut self, epoch: usize) -> Result<(f64, Option<f64>, i64)> {
         let (mut loss, mut correct, mut examples, mut carried) = (0.0, Some(0.0), 0, None);
         // A resumed search may begin here.
         self.network.draw(self.state.step, &Parts::default())?;
         self.network.begin_evaluation(self.state.step)?;
         let m = self.relaxed.mean(&self.state.alpha)?;
         self.sources.evaluation.start(epoch as u64, 0)?;
+        let share = self.relaxed.ranks.share();
         let mut index = 0;
         while let Some(mut batch) = self.sources.evaluation.next()? {
             self.observer.poll()?;
-            self.network.begin_batch(index)?;
+            self.network.begin_batch(index * share.ranks as u64 + share.rank as u64)?;
             index += 1;
+            if batch.width() == 0 {
+                continue;
+            }
             batch.carried = carried.filter(|_| !batch.begins);
             let n = batch.examples();
             self.evaluated_batch = Some(batch.width());
@@ -154,11 +174,6 @@ impl Run<'_> {
             examples += n;
             carried = pass.carried;
         }
-        self.evaluated_batch = None;
-        if examples == 0 {
-            return Err(Error::data("expected at least one validation batch for evaluation, got none"));
-        }
-        let metrics = self.network.measured()?;
-        Ok((loss / examples as f64, correct.map(|correct| correct / examples as f64), metrics))
+        Ok((loss, correct, examples))
     }
 }

@@ -1,4 +1,4 @@
-//! What a step of a search gets: the learning rate of w, and the batch that moves α.
+//! What a step of a search reads: its batches, and the learning rate of w.
 
 use super::run::Run;
 use crate::config::{Method, OptimisationConfig, RateSchedule};
@@ -6,7 +6,32 @@ use crate::data::Batch;
 use crate::error::{Error, Result};
 use crate::optim;
 
+/// What the next step reads.
+pub(super) struct Prepared {
+    pub train: Batch,
+    pub valid: Option<Batch>,
+    /// The learning rate of w.
+    pub lr: f64,
+    /// The number of the step, from 1.
+    pub step: u64,
+    /// The position of the validation stream before the step: pass and batch.
+    pub valid_position: (u64, usize),
+}
+
 impl Run<'_> {
+    /// Reads the batches of the next step; None at the end of the pass.
+    pub(super) fn prepare(&mut self, epoch: usize) -> Result<Option<Prepared>> {
+        self.observer.poll()?;
+        let Some(train) = self.sources.train.next()? else { return Ok(None) };
+        self.batch = train.width();
+        let valid_position = (self.progress.valid_pass, self.progress.valid_index);
+        let issued = self.pending.len();
+        let lr = self.rate(epoch, self.progress.step_in_epoch + issued)?;
+        let step = self.progress.step + issued as u64 + 1;
+        let valid = self.arch_batch(&train, epoch, step)?;
+        Ok(Some(Prepared { train, valid, lr, step, valid_position }))
+    }
+
     /// The learning rate of w in a step of an epoch.
     pub(super) fn rate(&self, epoch: usize, step: usize) -> Result<f64> {
         let OptimisationConfig { weight_lr, weight_lr_min, epochs, .. } = self.config.optimisation;

@@ -9,6 +9,7 @@ mod freed_memory;
 pub mod hypergradient;
 mod memory;
 mod progress;
+mod replicated;
 mod resume;
 mod run;
 mod sampled;

@@ -2,6 +2,7 @@
 
 use super::fingerprint::Fingerprint;
 use super::run::Run;
+use super::step::engine::Carried;
 use crate::checkpoint::{self, Contents, Restored};
 use crate::config::SearchConfig;
 use crate::decide::Stop;
@@ -35,6 +36,13 @@ impl Run<'_> {
                 restored.threads
             ))?;
         }
+        let ranks = self.relaxed.ranks.count();
+        if restored.ranks != ranks {
+            self.warn(&format!(
+                "the checkpoint was written by {} and this search has {ranks}: batch norm sees other parts of a batch",
+                if restored.ranks == 1 { "1 process".to_owned() } else { format!("{} ranks", restored.ranks) }
+            ))?;
+        }
         self.decisions = restored.decisions;
         let mut config = self.config.clone();
         let before = restored.config.optimisation.epochs;
@@ -54,7 +62,7 @@ impl Run<'_> {
         config.data.mean = restored.config.data.mean;
         config.data.std = restored.config.data.std;
         self.restored = Some((restored.progress.step, restored.progress.epoch, config, facts));
-        self.state = restored.state;
+        self.state = self.own_share(restored.state)?;
         self.progress = restored.progress;
         self.trajectory = restored.trajectory;
         // A search that a decision stopped selects its result after its last checkpoint.
@@ -78,17 +86,20 @@ impl Run<'_> {
     /// Writes a checkpoint if there is a folder for it.
     pub(super) fn save(&mut self) -> Result<()> {
         let Some(folder) = &self.folder else { return Ok(()) };
-        let path = checkpoint::save(folder, &self.contents())?;
-        self.observer.notify(&Event::Checkpoint { path: &path })
+        let carried = self.carried_of_all()?;
+        let written = self.written(|| checkpoint::save(folder, &self.contents(&carried)))?;
+        written.map_or(Ok(()), |path| self.observer.notify(&Event::Checkpoint { path: &path }))
     }
 
-    fn contents(&self) -> Contents<'_> {
+    fn contents<'c>(&'c self, carried: &'c Carried) -> Contents<'c> {
         let (config, fingerprint) = self.identity();
         Contents {
             network: self.network,
             config,
             fingerprint,
             state: &self.state,
+            carried,
+            ranks: self.relaxed.ranks.count(),
             progress: &self.progress,
             trajectory: &self.trajectory,
             restrictions: &self.restrictions,
@@ -111,12 +122,13 @@ impl Run<'_> {
         if keeps == 0 || !between {
             return Ok(());
         }
+        let carried = self.carried_of_all()?;
         let Some(folder) = &self.folder else {
-            self.kept.insert(epoch, checkpoint::bytes(&self.contents())?);
+            self.kept.insert(epoch, checkpoint::bytes(&self.contents(&carried))?);
             self.kept.retain(|kept, _| checkpoint::is_kept(*kept, epoch, keeps));
             return Ok(());
         };
-        checkpoint::keep(folder, &self.contents(), keeps)
+        self.written(|| checkpoint::keep(folder, &self.contents(&carried), keeps)).map(drop)
     }
 
     /// The state after `left` completed epochs, at the end of `epoch`.
@@ -147,6 +159,7 @@ impl Run<'_> {
         let _guard = tch::no_grad_guard();
         earlier.restore_buffers(self.network)?;
         let Restored { state, progress, trajectory, .. } = earlier;
+        let state = self.own_share(state)?;
         let (live, moments, before) = (&mut self.state, &state.moments, &state);
         for (live, before) in [
             (&mut live.w, &before.w),

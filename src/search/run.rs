@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Instant;
 
+use super::feed::Prepared;
 use super::fingerprint::Fingerprint;
 use super::freed_memory::FreedMemory;
 use super::memory::{in_evaluation, with_estimate};
@@ -118,9 +119,11 @@ pub fn run<'a>(
         last_valid: None,
         freed: FreedMemory::new(relaxed.network.device()),
     };
+    run.copy_first()?;
     run.clear_masked()?;
     run.record_alpha()?;
-    run.restore()?;
+    let restored = run.restore();
+    run.check_beginning(restored)?;
     let result = run.epochs();
     run.finish(result)
 }
@@ -151,7 +154,7 @@ pub(super) struct Run<'a> {
     /// statistics.
     pub(super) restored: Option<(u64, usize, SearchConfig, Fingerprint)>,
     /// Steps whose reports were not read yet. State and validation stream include them, progress and trajectory do not.
-    pending: Vec<Pending>,
+    pub(super) pending: Vec<Pending>,
     pub(super) progress: Progress,
     pub(super) trajectory: Trajectory,
     pub(super) restrictions: Restrictions,
@@ -162,7 +165,7 @@ pub(super) struct Run<'a> {
     pub(super) kept: BTreeMap<usize, Vec<u8>>,
     pub(super) valid_started: bool,
     /// The size of the latest training batch, for the estimate if memory runs out.
-    batch: i64,
+    pub(super) batch: i64,
     /// The size of the batch that is being evaluated.
     pub(super) evaluated_batch: Option<i64>,
     /// The batch of the latest α step, if the curvature is measured.
@@ -171,7 +174,7 @@ pub(super) struct Run<'a> {
 }
 
 /// A step whose report was not read yet.
-struct Pending {
+pub(super) struct Pending {
     issued: Issued,
     lr: f64,
     /// The position of the validation stream before the step: pass and batch.
@@ -212,17 +215,15 @@ impl Run<'_> {
         self.sources.train.start(epoch as u64, self.progress.step_in_epoch)?;
         loop {
             let started = Instant::now();
-            self.observer.poll()?;
-            let Some(train) = self.sources.train.next()? else { break };
-            self.batch = train.width();
-            let valid_position = (self.progress.valid_pass, self.progress.valid_index);
-            let issued = self.pending.len();
-            lr = self.rate(epoch, self.progress.step_in_epoch + issued)?;
-            let step = self.progress.step + issued as u64 + 1;
-            let valid = self.arch_batch(&train, epoch, step)?;
+            let prepared = self.prepare(epoch);
+            let Some(prepared) = self.agree_on(prepared)? else { break };
+            let Prepared { train, valid, step, valid_position, .. } = prepared;
+            lr = prepared.lr;
             let copy_alpha =
                 self.observer.wants(EventKind::Step) || Trajectory::wants_step(config.execution.record, step);
             let issued = self.stepper.issue(&mut self.state, (&train, valid.as_ref()), lr, copy_alpha);
+            // The other ranks wait inside their step.
+            let issued = self.relaxed.ranks.or_leave(issued);
             if issued.is_err() {
                 // The step was rolled back, so its validation batch counts as unused.
                 (self.progress.valid_pass, self.progress.valid_index) = valid_position;
@@ -343,6 +344,7 @@ impl Run<'_> {
 
     /// Saves the last good state, and records its α.
     fn finish(mut self, result: Result<()>) -> Result<Outcome> {
+        let result = self.relaxed.ranks.agree(result);
         // A failure of a pending step comes before that of `result`.
         let result = self.read_reports().and(result);
         let (mut status, mut error) = match result {

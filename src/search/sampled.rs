@@ -10,6 +10,7 @@ use crate::arch::{Architecture, LogitTable, Pick, TableRole};
 use crate::error::{Error, Result};
 use crate::nn::{Mode, Parts};
 use crate::random;
+use crate::ranks::Ranks;
 use crate::relaxation::{Restrictions, TableState, open_rows};
 
 /// Draws architectures, scores each on some validation batches, and the best on all; ties go to the earlier one. Before
@@ -92,15 +93,29 @@ fn best(
 ) -> Result<Vec<Architecture>> {
     let mean = trajectory::values(&at.relaxed.mean(&at.state.alpha)?)?;
     let weights = all.iter().map(|one| mixing(at, &mean, one)).collect::<Result<Vec<_>>>()?;
-    let mut scores = vec![Score::default(); all.len()];
-    let mut carried: Vec<Option<Tensor>> = all.iter().map(|_| None).collect();
+    let ranks = at.relaxed.ranks;
+    let own = scores(at, &weights, batches);
+    let scores = ranks.agree(own)?.into_iter().map(|score| score.of_all(ranks)).collect::<Result<Vec<_>>>()?;
+    let mut ranked: Vec<(f64, Architecture)> = scores.iter().map(Score::value).zip(all).collect();
+    ranked.sort_by(|(one, _), (other, _)| other.total_cmp(one)); // stable
+    Ok(ranked.into_iter().take(most).map(|(_, architecture)| architecture).collect())
+}
+
+/// The scores of some mixing weights on the own share of the first validation batches, or of all.
+fn scores(at: &mut AtSelection, weights: &[Tensor], batches: Option<usize>) -> Result<Vec<Score>> {
+    let mut scores = vec![Score::default(); weights.len()];
+    let mut carried: Vec<Option<Tensor>> = weights.iter().map(|_| None).collect();
+    let share = at.relaxed.ranks.share();
     at.evaluation.start(at.pass, 0)?;
     let mut read = 0;
     while batches.is_none_or(|batches| read < batches)
         && let Some(mut batch) = at.evaluation.next()?
     {
-        at.network.begin_batch(read as u64)?;
+        at.network.begin_batch((read * share.ranks + share.rank) as u64)?;
         read += 1;
+        if batch.width() == 0 {
+            continue;
+        }
         for ((m, score), carried) in weights.iter().zip(&mut scores).zip(&mut carried) {
             (at.poll)()?;
             batch.carried = carried.take().filter(|_| !batch.begins);
@@ -116,9 +131,7 @@ fn best(
     if read == 0 {
         return Err(Error::data("expected at least one validation batch for the selection, got none"));
     }
-    let mut ranked: Vec<(f64, Architecture)> = scores.iter().map(Score::value).zip(all).collect();
-    ranked.sort_by(|(one, _), (other, _)| other.total_cmp(one)); // stable
-    Ok(ranked.into_iter().take(most).map(|(_, architecture)| architecture).collect())
+    Ok(scores)
 }
 
 /// The mixing weights of one architecture: 1 for what it picks, times the weight of its edge. Weights of edges and
@@ -154,6 +167,13 @@ impl Default for Score {
 }
 
 impl Score {
+    /// The sums over the shares of all ranks.
+    fn of_all(self, ranks: Ranks) -> Result<Score> {
+        let own = [self.loss, self.correct.unwrap_or(0.0), f64::from(u8::from(self.correct.is_none())), self.examples];
+        let [loss, correct, without, examples] = ranks.sum_numbers(own)?;
+        Ok(Score { loss, correct: (without == 0.0).then_some(correct), examples })
+    }
+
     /// The accuracy, or minus the loss; NaN is the worst.
     fn value(&self) -> f64 {
         let value = self.correct.unwrap_or(-self.loss) / self.examples;

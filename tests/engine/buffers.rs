@@ -10,7 +10,7 @@ use pydarts::error::{ErrorKind, Result};
 use pydarts::nn::{Buffers, Loss, Mode, NamedBuffers, Network};
 use pydarts::params::Table;
 use pydarts::relaxation::Restrictions;
-use pydarts::search::{Fingerprint, Progress, State, Trajectory};
+use pydarts::search::{Carried, Fingerprint, Progress, State, Trajectory};
 use tch::{Device, Kind, Tensor};
 
 const KINDS: [Kind; 10] = [
@@ -75,6 +75,8 @@ fn buffers_of_every_dtype_survive_a_checkpoint() {
         config: &SearchConfig::default(),
         fingerprint: &Fingerprint::default(),
         state: &State::new(zeros(), zeros()).unwrap(),
+        carried: &Carried::default(),
+        ranks: 1,
         progress: &Progress::default(),
         trajectory: &Trajectory { steps: vec![0], epochs: vec![0], points: vec![vec![0.0, 0.0]] },
         restrictions: &Restrictions::new(&tables),

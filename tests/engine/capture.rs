@@ -19,6 +19,7 @@ use pydarts::event::{Event, EventKind, Observer, Status, StepRecord};
 use pydarts::nn::{Dropout, LanguageModel, LanguageOptions, Network, Relaxed, Supernet};
 use pydarts::plan::{Geometry, Language, Plan};
 use pydarts::random;
+use pydarts::ranks::Share;
 use pydarts::search::{self, Body, Fingerprint, GraphCapture, Outcome, Replay, Sources, State, run};
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
@@ -331,7 +332,7 @@ pub fn on_words(method: Method, graphs: Option<&FakeGraphs>, deciders: &[Stop]) 
     let text = |role: Role, count: usize| {
         let drawn = random::uniform(5, &format!("{role:?}"), 0, count, 0.0, 7.0);
         let tokens: Vec<i64> = drawn.into_iter().map(|number| number as i64).collect();
-        let cut = Segments { batch: 3, bptt: 6, seed: 4, role };
+        let cut = Segments { batch: 3, bptt: 6, seed: 4, role, share: Share::WHOLE };
         TokenSource::new(&Tensor::from_slice(&tokens), 7, cut, device, "the text").unwrap()
     };
     let [mut train, mut valid, mut evaluation] =

@@ -55,6 +55,8 @@ fn write(
             config: &config,
             fingerprint: &fingerprint,
             state: &state,
+            carried: &state.carried,
+            ranks: 1,
             progress,
             trajectory,
             restrictions,

@@ -6,6 +6,7 @@ use pydarts::data::Batch;
 use pydarts::error::Result;
 use pydarts::nn::{Loss, Mode, Network, Relaxations, Relaxed};
 use pydarts::params::Table;
+use pydarts::ranks::Ranks;
 use pydarts::relaxation::Relaxation;
 use tch::{Device, Kind, Tensor};
 
@@ -106,6 +107,6 @@ impl<'a> Whole<'a> {
 
     /// Both, without micro-batches.
     pub fn relaxed(&self) -> Relaxed<'_> {
-        Relaxed { network: self.network, relaxations: &self.relaxations, micro_batch: None }
+        Relaxed { network: self.network, relaxations: &self.relaxations, micro_batch: None, ranks: Ranks::ALONE }
     }
 }

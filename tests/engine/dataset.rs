@@ -4,6 +4,7 @@
 use proptest::prelude::*;
 use pydarts::data::{ArraySource, Augmentation, Dataset, Expected, Normalization, Role, Source, View, check_labels};
 use pydarts::error::{ErrorKind, Result};
+use pydarts::ranks::Share;
 use tch::{Device, Kind, Tensor};
 
 /// Images whose pixels are all different and never zero, and labels that number the images.
@@ -18,7 +19,7 @@ fn dataset((x, y): &(Tensor, Tensor)) -> Dataset {
 }
 
 fn view(role: Role, batch_size: usize) -> View {
-    View { indices: None, role, batch_size, normalization: Normalization::default() }
+    View { indices: None, role, batch_size, normalization: Normalization::default(), share: Share::WHOLE }
 }
 
 fn source_of(dataset: &Dataset, view: View, augmentation: Augmentation, seed: u64) -> Result<ArraySource> {

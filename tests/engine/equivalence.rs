@@ -6,7 +6,7 @@ use crate::spaces::{ragged, spaces};
 use proptest::prelude::*;
 use pydarts::config::{Memory, Rewrite};
 use pydarts::data::Batch;
-use pydarts::nn::{Along, By, DropOptions, Gradients, Mode, Network, NetworkOptions, Supernet};
+use pydarts::nn::{Along, By, Division, DropOptions, Gradients, Mode, Network, NetworkOptions, Parts, Supernet};
 use pydarts::params::{Table, initial_weights};
 use pydarts::plan::{EdgeOptions, Geometry, Module, Op, Plan};
 use pydarts::random;
@@ -55,7 +55,7 @@ fn see_in(plan: &Plan, passes: Vec<Rewrite>, memory: Memory) -> Seen {
     let inputs = draw("images", &shape);
     let targets = Tensor::from_slice(&[0i64, 1, 1]).remainder(num_classes as i64);
     let batch = Batch::new(inputs, targets);
-    network.draw(5, &[vec![], vec![3]]).unwrap();
+    network.draw(5, &Parts([Division::default(), Division { sizes: vec![3], own: 0..1 }])).unwrap();
     let logits = network.logits(&w, &alpha, &batch.inputs, Mode::Search).unwrap();
     let gradients = network.gradients(&w, &alpha, &batch, Mode::Weights, By::Both).unwrap();
     for by in [By::Alpha, By::Weights] {

@@ -29,13 +29,14 @@ fn every_kind_stands_in_the_list_of_all_once() {
         ErrorKind::Checkpoint => 5,
         ErrorKind::Device => 6,
         ErrorKind::OutOfMemory => 7,
-        ErrorKind::Interrupted => 8,
-        ErrorKind::NotFound => 9,
-        ErrorKind::Io => 10,
-        ErrorKind::Engine => 11,
-        ErrorKind::Foreign => 12,
+        ErrorKind::Ranks => 8,
+        ErrorKind::Interrupted => 9,
+        ErrorKind::NotFound => 10,
+        ErrorKind::Io => 11,
+        ErrorKind::Engine => 12,
+        ErrorKind::Foreign => 13,
     };
-    assert_eq!(ErrorKind::ALL.iter().map(place).collect::<Vec<_>>(), (0..13).collect::<Vec<_>>());
+    assert_eq!(ErrorKind::ALL.iter().map(place).collect::<Vec<_>>(), (0..14).collect::<Vec<_>>());
 }
 
 #[test]

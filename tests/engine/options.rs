@@ -3,6 +3,7 @@
 
 use pydarts::config::Memory;
 use pydarts::nn::{DropOptions, Dropout, LanguageOptions, NetworkOptions, Numbers};
+use pydarts::ranks::Share;
 use tch::{Device, Kind};
 
 /// The options of a network.
@@ -20,6 +21,7 @@ pub fn plain(kind: Kind) -> NetworkOptions {
         sparse: false,
         drop: DropOptions::default(),
         seed: 0,
+        share: Share::WHOLE,
     }
 }
 

@@ -4,6 +4,7 @@
 use proptest::prelude::*;
 use pydarts::data::{Batch, Expected, Role, Segments, Source, TokenSource};
 use pydarts::error::ErrorKind;
+use pydarts::ranks::Share;
 use tch::{Device, Kind, Tensor};
 
 fn source(count: i64, cut: Segments) -> pydarts::error::Result<TokenSource> {
@@ -17,7 +18,7 @@ fn pass(source: &mut TokenSource, index: u64, skip: usize) -> Vec<Batch> {
 }
 
 fn segments(batch: usize, bptt: usize, role: Role) -> Segments {
-    Segments { batch, bptt, seed: 3, role }
+    Segments { batch, bptt, seed: 3, role, share: Share::WHOLE }
 }
 
 proptest! {

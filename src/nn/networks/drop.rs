@@ -47,7 +47,7 @@ pub struct DropMasks {
     kinds: [OfKind; 2],
     /// The role and part of the current loss.
     current: Cell<(Role, usize)>,
-    /// The step and the sizes of the latest draw.
+    /// The step and the parts of the latest draw.
     drawn: RefCell<(u64, Parts)>,
 }
 
@@ -119,7 +119,7 @@ impl DropMasks {
             sequences: plan.space.dimensions() == Some(1),
             kinds,
             current: Cell::new((Role::Weight, 0)),
-            drawn: RefCell::new((0, Parts::default())),
+            drawn: RefCell::default(),
         };
         masks.begin_epoch(0, 1)?;
         Ok(Some(masks))
@@ -137,14 +137,14 @@ impl DropMasks {
     }
 
     /// Draws the masks of a step: a function of (seed, kind, role, part, step).
-    pub fn draw(&self, step: u64, examples: &Parts) -> Result<()> {
+    pub fn draw(&self, step: u64, parts: &Parts) -> Result<()> {
         let _guard = tch::no_grad_guard();
         self.current.set((Role::Weight, 0));
-        *self.drawn.borrow_mut() = (step, examples.clone());
+        *self.drawn.borrow_mut() = (step, parts.clone());
         for (kind, all) in MaskKind::ALL.into_iter().zip(&self.kinds).filter(|(_, all)| all.elements > 0) {
             for role in [Role::Alpha, Role::Weight] {
-                for (part, examples) in examples[role as usize].iter().enumerate() {
-                    let kept = all.prepared((role, part), *examples)?;
+                for (part, examples, _) in parts.of(role).own() {
+                    let kept = all.prepared((role, part), examples)?;
                     let count = examples * all.elements;
                     let purpose = format!("{}.{}.{part}", kind.name(), role.name());
                     let numbers = random::kept(self.drop.seed, &purpose, step, count as usize, all.p.get());
@@ -174,7 +174,7 @@ impl DropMasks {
 
     /// The elements that a mask keeps, for a part of a batch.
     fn kept(&self, mask: &Mask, (role, part): (Role, usize), examples: i64) -> Result<Tensor> {
-        let drawn = self.drawn.borrow().1[role as usize].get(part).copied();
+        let drawn = self.drawn.borrow().1.of(role).own().find(|(own, ..)| *own == part).map(|(_, size, _)| size);
         let all = self.kinds[mask.kind as usize].fitting((role, part), examples);
         let Some(all) = all.filter(|_| drawn == Some(examples)) else {
             return Err(Error::engine(format!(
@@ -191,12 +191,12 @@ impl DropMasks {
     /// of an edge is [N], that of a skip connection has the shape of its values.
     pub fn named(&self) -> Result<Vec<(String, Tensor)>> {
         let mut named = Vec::new();
-        let sizes = self.drawn.borrow().1.clone();
+        let parts = self.drawn.borrow().1.clone();
         for role in [Role::Alpha, Role::Weight] {
-            for (part, examples) in sizes[role as usize].iter().enumerate() {
+            for (part, examples, _) in parts.of(role).own() {
                 for mask in &self.masks {
                     let scale = &self.kinds[mask.kind as usize].scale;
-                    let value = self.kept(mask, (role, part), *examples)?.f_to_kind(scale.kind())?.f_mul(scale)?;
+                    let value = self.kept(mask, (role, part), examples)?.f_to_kind(scale.kind())?.f_mul(scale)?;
                     let value = match mask.kind {
                         MaskKind::DropPath => value.f_view([-1])?,
                         MaskKind::SkipDropout if self.sequences => value.f_squeeze_dim(2)?,

@@ -10,6 +10,7 @@ use crate::error::Result;
 use crate::params::upload;
 use crate::plan::{DropoutTarget, Language};
 use crate::random;
+use crate::ranks::Share;
 
 /// The probability that an element is set to zero, by position in the network.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -56,34 +57,46 @@ pub struct Masks {
     masks: [Option<Tensor>; DropoutTarget::ALL.len()],
     dropout: Dropout,
     seed: u64,
+    /// The number of sequences of all ranks, and the share of this one.
+    sequences: (i64, Share),
 }
 
 impl Masks {
-    /// Masks for batches of `batch` sequences; all ones until they are drawn.
+    /// Masks for a share of batches of `batch` sequences; all ones until they are drawn.
     pub fn new(
         language: &Language,
-        batch: i64,
+        (batch, share): (i64, Share),
         dropout: Dropout,
         seed: u64,
         (kind, device): (Kind, Device),
     ) -> Result<Self> {
+        let (_, width) = share.range(batch);
         let mask = |target: DropoutTarget| {
             let units = language.units as i64;
-            let size = if target == DropoutTarget::Rows { [language.words as i64, 1] } else { [batch, units] };
+            let size = if target == DropoutTarget::Rows { [language.words as i64, 1] } else { [width, units] };
             let ones = || Tensor::f_ones(size, (kind, device));
             (dropout.at(target) > 0.0).then(ones).transpose()
         };
         let [rows, embedded, input, hidden, output] = DropoutTarget::ALL.map(mask);
-        Ok(Masks { masks: [rows?, embedded?, input?, hidden?, output?], dropout, seed })
+        Ok(Masks { masks: [rows?, embedded?, input?, hidden?, output?], dropout, seed, sequences: (batch, share) })
     }
 
-    /// Draws the masks of a step, a function of seed and step.
+    /// Draws the masks of a step, a function of seed and step. Every rank draws those of all sequences.
     pub fn draw(&mut self, step: u64) -> Result<()> {
         let _guard = tch::no_grad_guard();
+        let (sequences, share) = self.sequences;
         for target in DropoutTarget::ALL {
             let p = self.dropout.at(target);
             let Some(mask) = &mut self.masks[target as usize] else { continue };
-            let numbers = random::uniform(self.seed, &format!("mask.{}", target.name()), step, mask.numel(), 0.0, 1.0);
+            // All ranks have one mask of words.
+            let (all, (first, count)) = match target {
+                DropoutTarget::Rows => (mask.size()[0], (0, mask.size()[0])),
+                _ => (sequences, share.range(sequences)),
+            };
+            let units = mask.size()[1];
+            let numbers =
+                random::uniform(self.seed, &format!("mask.{}", target.name()), step, (all * units) as usize, 0.0, 1.0);
+            let numbers = &numbers[(first * units) as usize..((first + count) * units) as usize];
             let kept: Vec<f32> = numbers.iter().map(|number| if *number < p { 0.0 } else { 1.0 }).collect();
             let drawn = Tensor::f_from_slice(&kept)?.f_view(mask.size().as_slice())?;
             mask.f_copy_(&upload(&drawn, mask.device())?)?;

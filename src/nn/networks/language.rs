@@ -80,7 +80,7 @@ impl LanguageModel {
         let (kind, device) = (options.numbers.kind, options.device);
         let statistics = Statistics::new(Table::of_statistics(&plan), kind, device)?;
         let executable = Executable::new(plan, &weights, &statistics, kind, device)?;
-        let masks = Masks::new(&language, text.batch, text.dropout, text.seed, (kind, device))?;
+        let masks = Masks::new(&language, (text.batch, options.share), text.dropout, text.seed, (kind, device))?;
         let arithmetic = Arithmetic::new(options.numbers.clone());
         let reach = sampled.map(|plan| Reach::of_terms(&weights, plan.terms().of_weights(&plan), &alphas, device));
         let reach = reach.transpose()?;
@@ -232,7 +232,7 @@ impl LanguageModel {
         if mode != Mode::Evaluation && self.masks().batch().is_some_and(|batch| batch != sequences) {
             return Err(Error::data(format!(
                 "got a batch of {sequences} sequences, but the dropout masks of this search are for {}; use one batch size",
-                self.text.batch
+                self.options.share.range(self.text.batch).1
             )));
         }
         let per_token = sequences * self.language.words as i64;
@@ -343,7 +343,7 @@ impl Network for LanguageModel {
         Ok(Some(Tensor::f_zeros(size, (self.options.numbers.kind, self.options.device))?))
     }
 
-    fn draw(&self, step: u64, _examples: &Parts) -> Result<()> {
+    fn draw(&self, step: u64, _parts: &Parts) -> Result<()> {
         self.options.begin(step)?;
         self.masks.borrow_mut().draw(step)
     }

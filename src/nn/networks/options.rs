@@ -13,6 +13,7 @@ use crate::event::Metrics;
 use crate::nn::Numbers;
 use crate::plan::passes;
 use crate::plan::{Demand, Makers, Peak, Plan};
+use crate::ranks::Share;
 use crate::space::Reads;
 
 /// A user's loss, a function of logits and targets.
@@ -65,6 +66,8 @@ pub struct NetworkOptions {
     pub drop: DropOptions,
     /// The seed of what the operation `noise` draws.
     pub seed: u64,
+    /// The share of each batch that the network reads. Masks of text are drawn for all sequences.
+    pub share: Share,
 }
 
 /// The largest image size, in pixels, at which a CPU groups edges: the overhead of a call dominates on small images,
@@ -93,6 +96,7 @@ impl NetworkOptions {
             sparse: config.optimisation.relaxation.rule().samples_one() && device == Device::Cpu,
             drop: DropOptions::of_config(config),
             seed: config.optimisation.seed,
+            share: Share::WHOLE,
         }
     }
 

@@ -339,8 +339,8 @@ impl Network for Supernet {
         self.drop.as_ref().map_or(Ok(()), |drop| drop.begin_epoch(epoch, epochs))
     }
 
-    fn draw(&self, step: u64, examples: &Parts) -> Result<()> {
-        self.drop.as_ref().map_or(Ok(()), |drop| drop.draw(step, examples))?;
+    fn draw(&self, step: u64, parts: &Parts) -> Result<()> {
+        self.drop.as_ref().map_or(Ok(()), |drop| drop.draw(step, parts))?;
         self.noise.iter().for_each(|noise| noise.begin(step));
         self.own.as_ref().map_or(Ok(()), |own| own.begin(step))?;
         self.options.begin(step)

@@ -1,5 +1,6 @@
 //! Traits of the engine that Python objects implement.
 
+mod collective;
 mod criterion;
 mod graph;
 mod network;
@@ -7,6 +8,7 @@ mod observer;
 mod operation;
 mod sources;
 
+pub use collective::PyCollective;
 pub use criterion::{criterion_of, measure_of};
 pub use graph::graph_capture;
 pub use network::{Definition, PyNetwork};

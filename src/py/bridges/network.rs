@@ -312,7 +312,7 @@ impl Network for PyNetwork {
         self.gradients_of(Loss::alone(derivative), by).map_err(without_second_derivative)
     }
 
-    fn draw(&self, step: u64, _examples: &Parts) -> Result<()> {
+    fn draw(&self, step: u64, _parts: &Parts) -> Result<()> {
         Python::attach(|py| self.object.call_method1(py, "begin", (step,)).map(drop)).map_err(from_python)
     }
 

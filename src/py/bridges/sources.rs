@@ -12,6 +12,7 @@ use crate::py::data::{PyArrays, PyTokens};
 use crate::py::entry;
 use crate::py::errors::{from_python, to_python};
 use crate::py::tensor::PyTensor;
+use crate::ranks::Share;
 
 /// A Python loader with `batches`, `start`, `next` and `close`. Its own thread checks the batches (`BatchChecker`);
 /// here they are only moved to the device.
@@ -67,18 +68,20 @@ impl Drop for PySource {
     }
 }
 
-/// The source for a Python object: `Tokens`, `Arrays`, or any object with the methods of `Source`.
+/// The source for a Python object: `Tokens` and `Arrays`, of which it yields a share, or any object with the methods of
+/// `Source`.
 pub fn source(
     object: &Bound<'_, PyAny>,
     config: &SearchConfig,
     expected: &Expected,
+    share: Share,
     what: &'static str,
 ) -> PyResult<Box<dyn Source + Send>> {
     let (shape, classes, kind, device) = match (expected, object.cast::<PyTokens>()) {
         (Expected::Words { words, bptt, device }, Ok(tokens)) => {
             let seed = config.optimisation.seed;
             let tokens = tokens.get();
-            let build = || tokens.source(*words, *bptt, seed, *device, &format!("the {what} text"));
+            let build = || tokens.source((*words, *bptt), seed, share, *device, &format!("the {what} text"));
             return Ok(Box::new(entry::engine(object.py(), build)?));
         }
         (Expected::Images { shape, classes, kind, device }, Err(_)) => (shape, *classes, *kind, *device),
@@ -99,7 +102,7 @@ pub fn source(
                 "{what} images have shape {found:?}; expected {shape:?} (channels first)"
             )));
         }
-        let source = arrays.source(augmentation, config.optimisation.seed, kind, device)?;
+        let source = arrays.source(augmentation, config.optimisation.seed, share, (kind, device))?;
         let targets = source.targets();
         if targets.f_kind()? == Kind::Int64 && targets.dim() == 1 {
             check_labels(targets, classes, &format!("{what} data"))?;

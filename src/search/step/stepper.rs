@@ -20,7 +20,7 @@ pub struct StepOutcome {
     pub valid_loss: Option<f64>,
     /// The number of training examples predicted correctly; None if the network does not predict classes.
     pub correct: Option<f64>,
-    /// The number of training examples.
+    /// The number of training examples, of all ranks.
     pub examples: i64,
     /// What else the step measured, by name.
     pub measured: Vec<(&'static str, f64)>,
@@ -111,7 +111,7 @@ impl<'a> Stepper<'a> {
         Ok(Issued {
             alpha,
             report,
-            examples: train.examples(),
+            examples: train.examples_of_all(),
             moved_alpha: valid.is_some(),
             measured: self.measured.clone(),
             before,
