@@ -17,6 +17,7 @@ from ._core import (
     GenotypeError,
     NumericalError,
     OutOfMemoryError,
+    RankError,
     SpaceError,
     __version__,
 )
@@ -76,6 +77,7 @@ __all__ = [
     "Operation",
     "OutOfMemoryError",
     "Probe",
+    "RankError",
     "SearchConfig",
     "SearchModule",
     "SearchResult",

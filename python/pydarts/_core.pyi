@@ -37,6 +37,9 @@ class DeviceError(Error, RuntimeError):
 class OutOfMemoryError(Error, MemoryError):
     """Out of memory; the message carries the plan's estimate and a batch size to try."""
 
+class RankError(Error, RuntimeError):
+    """Another rank of a search failed or died; its own exception says more."""
+
 class EngineError(Error, RuntimeError):
     """libtorch failed: a bug, or a broken installation."""
 
@@ -235,8 +238,17 @@ class Arrays:
         mean: Sequence[float] | None,
         std: Sequence[float] | None,
     ) -> None: ...
-    def open(self, seed: int, crop_and_flip: bool, cutout: int, dtype: str, device: str) -> ArrayBatches:
-        """The batches that a search with this seed reads, in "float32" or "float64"."""
+    def open(
+        self,
+        seed: int,
+        crop_and_flip: bool,
+        cutout: int,
+        dtype: str,
+        device: str,
+        rank: int = 0,
+        ranks: int = 1,
+    ) -> ArrayBatches:
+        """The share of a rank of the batches that a search with this seed reads; `dtype` as in torch."""
 
 class ArrayBatches:
     """Batches of a view of a data set, on the device."""
@@ -286,11 +298,12 @@ def search(
     operations: object = None,
     metric: object = None,
     costs: list[tuple[str, list[float], float]] = ...,
+    ranks: object | None = None,
 ) -> dict[str, Any]:
     """Run a search. Errors after the first step are returned in the result.
 
     `criterion`: a loss, and whether it is a cross-entropy. `network`: a `BoundNetwork`; `operations`: a
-    `BoundOperations`; `metric`: a `Metric` of a space of images.
+    `BoundOperations`; `metric`: a `Metric` of a space of images. `ranks`: the `Ranks` that search together.
 
     `fingerprint` identifies data and loss when a search is resumed. The result has that of the latest steps.
     """

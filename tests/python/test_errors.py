@@ -55,8 +55,8 @@ def public_exceptions() -> set[type[BaseException]]:
 
 
 def test_every_public_exception_has_a_row() -> None:
-    cuda = {pydarts.DeviceError} if torch.cuda.is_available() else set()
-    assert public_exceptions() - {kind for kind, _, _ in ROWS.values()} - cuda == {pydarts.Error}
+    elsewhere = {pydarts.RankError} | ({pydarts.DeviceError} if torch.cuda.is_available() else set())
+    assert public_exceptions() - {kind for kind, _, _ in ROWS.values()} - elsewhere == {pydarts.Error}
 
 
 def test_every_public_exception_is_an_error_of_pydarts_and_a_builtin_one() -> None:
@@ -69,6 +69,7 @@ def test_every_public_exception_is_an_error_of_pydarts_and_a_builtin_one() -> No
         pydarts.CheckpointError: ValueError,
         pydarts.DeviceError: RuntimeError,
         pydarts.OutOfMemoryError: MemoryError,
+        pydarts.RankError: RuntimeError,
         pydarts.EngineError: RuntimeError,
     }
     assert public_exceptions() == {pydarts.Error, *builtin}

@@ -8,7 +8,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from .._values.ambient import kept
 from .._values.hints import hint
 from . import generators
 from .generators import Generator, generators_of
+from .share import WHOLE, Share, current
 
 _POLL = 0.1  # seconds between checks for an interrupt
 PATIENCE = 10.0  # seconds of waiting until a hint says for what
@@ -263,6 +264,10 @@ class Draws:
     """Generators of the loader and its data set, besides those of torch, numpy and Python."""
     of_batch: Sequence[Generator] | None = None
     """Those of them that a batch may draw from; None: all."""
+    share: Share = WHOLE
+    """Whose batches are made: of all ranks, if each of them makes all."""
+    reader: Share = field(default_factory=current)
+    """Whose batches are unpacked."""
 
     def order(self, index: int, poll: Callable[[], None] | None = None) -> Section:
         """Return the section that begins pass `index`."""
@@ -279,7 +284,8 @@ class Draws:
         gate: Turn | None = None,
     ) -> Section:
         """Return the section that makes batch `number` of pass `index`."""
-        bits, name = stream(self.seed, f"{self.role} batch {number}", index), f"the {self.role} loader"
+        bits = stream(self.seed, self.share.own(f"{self.role} batch {number}"), index)
+        name = f"the {self.role} loader"
         own = self.own if self.of_batch is None else self.of_batch
         return Section(bits, own, cuda, poll, name, gate)
 
@@ -294,10 +300,8 @@ class Draws:
         gate: Turn | None = None,
     ) -> Section:
         """Return the section that unpacks batch `number` of pass `index`, with generators of its own."""
-        bits, name = (
-            stream(self.seed, f"{self.role} unpack {number}", index),
-            f"unpack of the {self.role} loader",
-        )
+        bits = stream(self.seed, self.reader.own(f"{self.role} unpack {number}"), index)
+        name = f"unpack of the {self.role} loader"
         return Section(bits, own, cuda, poll, name, gate)
 
     def close(self, iterator: Any, index: int) -> None:

@@ -26,6 +26,7 @@ from .._core import DataError
 from .draws import Draws, stream
 from .generators import generators_of
 from .interrupt import sheltered
+from .share import WHOLE, Share, current, share_of, tell_pass
 
 _PAIR = "give a pair (train, valid) instead"
 
@@ -89,18 +90,24 @@ class Turns:
 class PassSampler(Sampler[int]):
     """Sampler of the indices of one pass, in order or shuffled by (seed, role, pass number)."""
 
-    def __init__(self, indices: npt.NDArray[np.int64], shuffle: bool, seed: int, role: str) -> None:
+    def __init__(
+        self, indices: npt.NDArray[np.int64], shuffle: bool, seed: int, role: str, batch_size: int
+    ) -> None:
         self.indices, self.shuffle, self.seed, self.role = indices, shuffle, seed, role
         self.index, self.start = 0, 0
+        self._share, self._equal = current(), role != "eval"
+        self.examples = self._share.examples(len(indices), batch_size, self._equal)
+        """The number of examples in a pass."""
 
     def __iter__(self) -> Iterator[int]:
         order = self.indices
         if self.shuffle:
             order = order[permutation(self.seed, self.role, self.index, len(order))]
-        return iter(order[self.start :].tolist())
+        order = order[self._share.places(len(order), self._equal)]
+        return iter(order[self.start : self.examples].tolist())
 
     def __len__(self) -> int:
-        return len(self.indices) - self.start
+        return self.examples - self.start
 
 
 class LoaderPasses:
@@ -121,8 +128,8 @@ class LoaderPasses:
         turns: Turns,
     ) -> None:
         self.turn = turns.of(loader)
-        self.draws = _draws(loader, seed, role)
-        self.sampler = PassSampler(indices, shuffle, seed, role)
+        self.draws = _draws(loader, seed, role, current())
+        self.sampler = PassSampler(indices, shuffle, seed, role, loader.batch_size or 1)
         self.generator = torch.Generator()
         self.loader = DataLoader(
             loader.dataset,
@@ -143,12 +150,13 @@ class LoaderPasses:
         return smallest_batch(self.loader)
 
     def batches(self) -> int | None:
-        examples, size = len(self.sampler.indices), self.loader.batch_size or 1
+        examples, size = self.sampler.examples, self.loader.batch_size or 1
         return examples // size if self.loader.drop_last else -(-examples // size)
 
     def begin(self, index: int, skip: int) -> tuple[Iterator[Any], int]:
         self.sampler.index, self.sampler.start = index, skip * (self.loader.batch_size or 1)
-        seed = stream(self.sampler.seed, self.sampler.role + " workers", index).random_raw()
+        role = self.draws.share.own(self.sampler.role + " workers")
+        seed = stream(self.sampler.seed, role, index).random_raw()
         self.generator.manual_seed(int(seed) >> 1)
         with sheltered(start_method(self.loader)):
             return iter(self.loader), 0
@@ -165,8 +173,10 @@ class IterablePasses:
 
     def __init__(self, batches: Iterable[Any], seed: int, role: str, turns: Turns) -> None:
         self.turn = turns.of(batches)
-        self.draws = _draws(batches, seed, role)
         self.iterable = batches
+        self._share, self._equal = share_of(batches), role != "eval"
+        # Where each rank makes all batches, all must make the same ones.
+        self.draws = _draws(batches, seed, role, current() if self._share == WHOLE else WHOLE)
         if isinstance(batches, DataLoader):  # a copy: persistent workers serve one iterator at a time
             self.iterable = copy.copy(batches)
             self.close()
@@ -183,14 +193,16 @@ class IterablePasses:
         if not isinstance(self.iterable, Sized):
             return None
         try:
-            return len(self.iterable)
+            return self._share.count(len(self.iterable), self._equal)
         except TypeError:  # a DataLoader over an IterableDataset without a length
             return None
 
     def begin(self, index: int, skip: int) -> tuple[Iterator[Any], int]:
         self.close()  # persistent workers would continue the random numbers of the previous pass
+        tell_pass(self.iterable, index)
         with sheltered(start_method(self.iterable)):
-            return iter(self.iterable), skip
+            batches = iter(self.iterable)
+        return (batches if self._share == WHOLE else self._share.rounds(batches, self._equal)), skip
 
     def close(self) -> None:
         if isinstance(self.iterable, DataLoader):
@@ -267,8 +279,8 @@ def too_few(
     )
 
 
-def _draws(loader: Any, seed: int, role: str) -> Draws:
-    return Draws(seed, "evaluation" if role == "eval" else role, generators_of(loader))
+def _draws(loader: Any, seed: int, role: str, share: Share) -> Draws:
+    return Draws(seed, "evaluation" if role == "eval" else role, generators_of(loader), share=share)
 
 
 def workers_of(loader: DataLoader[Any]) -> dict[str, Any]:

@@ -33,6 +33,7 @@ from .passes import (
     start_method,
     workers_of,
 )
+from .share import Share, current, share_of, tell_pass
 from .structure import Layout
 
 
@@ -76,10 +77,10 @@ class _Numbered(NamedTuple):
 class _Batches(Dataset[Any]):
     """The batches of a data set. In a worker process their draws are seeded as in this one."""
 
-    def __init__(self, loader: DataLoader[Any], seed: int, role: str) -> None:
+    def __init__(self, loader: DataLoader[Any], seed: int, role: str, share: Share) -> None:
         self.dataset, self.collate_fn = loader.dataset, loader.collate_fn
         self._whole = loader.batch_sampler is None
-        self._seed, self._role = seed, role
+        self._seed, self._role, self._share = seed, role, share
         self._own: tuple[Generator, ...] | None = None
 
     def __getitem__(self, batch: _Numbered) -> Any:
@@ -87,7 +88,8 @@ class _Batches(Dataset[Any]):
             return self._made(batch.rows)
         if self._own is None:
             self._own = generators_of(self)
-        with Section(stream(self._seed, f"{self._role} batch {batch.number}", batch.turn), self._own):
+        name = self._share.own(f"{self._role} batch {batch.number}")
+        with Section(stream(self._seed, name, batch.turn), self._own):
             return self._made(batch.rows)
 
     def _made(self, rows: Any) -> Any:
@@ -131,8 +133,9 @@ class PlannedPasses:
         self.indices, self.shuffle = indices, shuffle
         self._given, self._seed, self._role = loader, seed, role
         self._drop_last = loader.drop_last and role != "eval"
-        made = _Batches(loader, seed, "evaluation" if role == "eval" else role)
-        self.draws = Draws(seed, made._role, generators_of(loader), generators_of(made))
+        self._share, self._equal = share_of(loader), role != "eval"
+        made = _Batches(loader, seed, "evaluation" if role == "eval" else role, current().place())
+        self.draws = Draws(seed, made._role, generators_of(loader), generators_of(made), current())
         self._plan, self._generator = _Plan(), torch.Generator()
         self._loader = DataLoader(
             made,
@@ -151,34 +154,49 @@ class PlannedPasses:
     def smallest(self) -> int | None:
         if self.indices is None:
             return smallest_batch(self._given)
-        size, count = self._given.batch_size or 1, len(self.indices)
+        size, count = self._given.batch_size or 1, self._examples()
         return size if self._drop_last else min(size, count % size or size)
 
     def batches(self) -> int | None:
         if self.indices is not None:
-            size, count = self._given.batch_size or 1, len(self.indices)
+            size, count = self._given.batch_size or 1, self._examples()
             return count // size if self._drop_last else -(-count // size)
         sampler = self._given.sampler if self._given.batch_sampler is None else self._given.batch_sampler
-        return len(sampler) if isinstance(sampler, Sized) else None
+        return self._share.count(len(sampler), self._equal) if isinstance(sampler, Sized) else None
 
     def begin(self, index: int, skip: int) -> tuple[Iterator[Any], int]:
         numbered = [_Numbered(index, number, rows) for number, rows in enumerate(self._order(index))]
         self._plan.batches = numbered[skip:]
-        seed = stream(self._seed, self._role + " workers", index).random_raw()
+        seed = stream(self._seed, self.draws.share.own(self._role + " workers"), index).random_raw()
         self._generator.manual_seed(int(seed) >> 1)
         with sheltered(start_method(self._loader)):
             return iter(self._loader), 0
 
     def _order(self, index: int) -> list[Any]:
         if self.indices is None:
+            tell_pass(self._given, index)
             batches: Any = self._given.batch_sampler
-            return list(self._given.sampler if batches is None else batches)
+            found = list(self._given.sampler if batches is None else batches)
+            return found[self._share.places(len(found), self._equal)]
         order, size = self.indices, self._given.batch_size or 1
         if self.shuffle:
             order = order[permutation(self._seed, self._role, index, len(order))]
+        if not self._whole_batches:
+            order = order[self._share.places(len(order), self._equal)][: self._examples()]
         rows = order.tolist()
         parts = [rows[at : at + size] for at in range(0, len(rows), size)]
-        return parts[:-1] if self._drop_last and parts and len(parts[-1]) < size else parts
+        parts = parts[:-1] if self._drop_last and parts and len(parts[-1]) < size else parts
+        return [self._share.part(part) for part in parts] if self._whole_batches else parts
+
+    @property
+    def _whole_batches(self) -> bool:
+        """Whether a batch is that of all ranks, of which each takes a part: of arrays."""
+        return isinstance(self._given.dataset, Rows)
+
+    def _examples(self) -> int:
+        count = 0 if self.indices is None else len(self.indices)
+        size = self._given.batch_size or 1
+        return count if self._whole_batches else self._share.examples(count, size, self._equal)
 
     def close(self) -> None:
         """Do nothing: worker processes end with the iterator of their pass."""

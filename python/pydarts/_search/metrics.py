@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from .._core import ConfigError, DataError
 from .._data.draws import SeededLoss
+from .._data.share import current
 from .._values.callables import Known, fact_of, short_name
 from .._values.hints import hint
 from .._values.words import shown
@@ -106,6 +107,12 @@ class Metric:
         self._names: tuple[str, ...] | None = None
         self._sums: dict[str, float] = {}
         self._examples, self._open = 0, False
+        self._share = current()
+        if self._share.ranks > 1 and self._keeps_state and not hasattr(metric, "sync"):
+            raise ConfigError(
+                f"several ranks cannot merge the state of the metric {self.name}; use a metric of "
+                "torchmetrics, or a function (output, targets) -> number"
+            )
         self._device: torch.device | None = None  # that of the metric in this evaluation, once it is known
 
     def begin(self, step: int) -> None:
@@ -133,7 +140,19 @@ class Metric:
         self._open = False
         if self._keeps_state:
             return self._read(self._seeded(self._metric.compute))
-        return {name: value / self._examples for name, value in self._sums.items()}
+        sums, examples = self._of_all_ranks()
+        return {name: value / examples for name, value in sums.items()}
+
+    def _of_all_ranks(self) -> tuple[dict[str, float], int]:
+        """Return the sums and the number of examples."""
+        if self._share.peers is None:
+            return self._sums, self._examples
+        sums: dict[str, float] = {}
+        examples = 0
+        for some, count in self._share.peers.exchange((self._sums, self._examples)):
+            sums |= {name: sums.get(name, 0.0) + value for name, value in some.items()}
+            examples += count
+        return sums, examples
 
     def _call(self, function: Callable[..., Any], *arguments: Any) -> Any:
         with torch.no_grad():

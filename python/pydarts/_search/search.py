@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, cast
 
@@ -12,7 +13,7 @@ from .. import _core
 from .._core import ConfigError
 from .._data.draws import SeededLoss, Turn, forget
 from .._data.interrupt import InterruptWatch
-from .._data.loaders import Loader, Sources, open_sources
+from .._data.loaders import Loader, Sources, on_gpu, open_sources
 from .._data.pairs import Unpack, open_pairs
 from .._data.unpacking import Contents, Unpacking
 from .._results.decisions import architecture_in
@@ -41,6 +42,7 @@ from .observers import Observers
 from .operations import bound_operations
 from .own import NetworkLike, own_network
 from .progress import Progress
+from .ranks import check_alike, of_rank, together
 
 
 @takes_options_as("cfg", "SearchConfig", lambda: [field.name for field in FIELDS])
@@ -102,9 +104,13 @@ def search(
             arguments, if its `forward` accepts them; otherwise as one argument. The first dimension of the
             first tensor counts the examples.
 
+    In an initialised process group of `torch.distributed` with several ranks, all ranks call this together
+    and share every batch; `batch_size` counts the examples of all ranks. Rank 0 alone calls the callbacks,
+    shows progress and writes checkpoints.
+
     Returns:
-        The result; after Ctrl-C or SIGTERM, the result of the steps done so far, with status "interrupted".
-        While the classes of a loader are counted, they raise KeyboardInterrupt.
+        The result, the same on all ranks; after Ctrl-C or SIGTERM, the result of the steps done so far, with
+        status "interrupted". While the classes of a loader are counted, they raise KeyboardInterrupt.
 
     Raises:
         ConfigError, SpaceError: an invalid configuration; or a call inside `torch.inference_mode()` or a
@@ -116,6 +122,7 @@ def search(
         CheckpointError: a checkpoint is broken or belongs to another search; or its data or loss differ and
             `resume` is not "force".
         NumericalError: a loss became NaN or infinite.
+        RankError: another rank failed or died; the message names it.
         OutOfMemoryError: the message holds the estimate of the plan and a batch size that may fit.
 
     An exception in the loader, a callback, `loss`, `metric` or `network` is raised unchanged. Every exception
@@ -161,7 +168,10 @@ def _searched(
     sources: Sources | None = None
     tables = {} if own is None else own.tables
     try:
-        with watch:
+        with watch, together(on_gpu(config), watch.check) as ranks:
+            if ranks is not None:
+                config = of_rank(config, ranks)
+                hooks = () if ranks.rank else hooks  # rank 0 alone calls, draws and writes
             if own is None:
                 contents = Contents(loss is not None, None if unpack is None else Unpacking(unpack))
                 sources = open_sources(loader, config, watch.check, contents)
@@ -180,11 +190,14 @@ def _searched(
             else:
                 costs = choice_costs(sources.config, own.module, sources.first)
             facts |= latency_facts(costs)
+            if ranks is not None:
+                check_alike(json.loads(sources.config.to_json()), ranks)
+                facts = ranks.exchange(facts)[0]
             shown = any(callback.shows_progress for callback in hooks)
             if config.progress and not shown:
                 progress = Progress(sources.config, tables)
             bound = None if own is None else own.bound(dtype_of(config.precision), watch.check)
-            with held(sources.config.checkpoint_dir):
+            with held(None if ranks is not None and ranks.rank else sources.config.checkpoint_dir):
                 outcome = _core.search(
                     sources.config,
                     sources.train,
@@ -199,6 +212,7 @@ def _searched(
                     operations,
                     None if own is not None or metric is None else Metric(metric, config.seed, watch.check),
                     costs,
+                    ranks,
                 )
     finally:
         forget()
