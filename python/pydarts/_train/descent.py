@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
+from .parallel import Parallel
 from .settings import SgdSettings
 from .weights import Weights, moving_share, under
 
@@ -27,6 +28,7 @@ class Descent(Generic[N, S]):
         self.weights = Weights(self.network, moving_share(settings.ema))
         if settings.ema:
             self.weights.begin_average()
+        self.parallel = Parallel(self.network)
         self._optimizer = torch.optim.SGD(
             [weight for weight in network.parameters() if weight.requires_grad],
             lr=settings.learning_rate,
@@ -64,10 +66,11 @@ class Descent(Generic[N, S]):
         for group in self._optimizer.param_groups:
             group["lr"] = self.learning_rate(epoch)
 
-    def _descend(self, objective: Tensor) -> None:
-        """Do a step that lowers the objective."""
+    def _descend(self, objective: Tensor, examples: int) -> None:
+        """Do a step that lowers the objective, a mean over examples."""
         self._optimizer.zero_grad(set_to_none=True)
         objective.backward()  # type: ignore[no-untyped-call]
+        self.parallel.average_gradients(examples)
         if self.settings.grad_clip:
             clip_grad_norm_(self.network.parameters(), self.settings.grad_clip)
         self._optimizer.step()

@@ -16,6 +16,7 @@ from .._data.arrays import is_labels, name_of
 from .._data.draws import Masks, SeededLoss
 from .._data.loaders import Loader, Source, Sources, open_images
 from .._data.pairs import Unpack
+from .._data.share import current
 from .._data.sizes import search_dtype
 from .._data.source import PythonSource
 from .._data.unpacking import Contents, Unpacking
@@ -141,15 +142,16 @@ class ImageTask(Descent[ImageNetwork, ImageSettings]):
             if len(x) == 1:
                 _check_alone(self.network, (1, *x.shape[2:])[-2:])
             self._begin(epoch, done)
-            with Masks(step_seed(settings.seed, epoch, done), self._poll):
+            with Masks(step_seed(settings.seed, epoch, done, *self.parallel.numbers), self._poll):
                 step, objective = self._losses(x, y)
-            self._descend(objective)
+            self._descend(objective, len(x))
             done += 1
             yield step
         self._steps = done
 
     def evaluate(self) -> Evaluation:
         """Evaluate loss, accuracy and metric over the validation images, with running statistics."""
+        self.parallel.average(self.weights.buffers)
         network = self.weights.evaluated.eval()
         if self._metric is not None:
             self._metric.begin(self._epoch)
@@ -173,6 +175,8 @@ class ImageTask(Descent[ImageNetwork, ImageSettings]):
         """Yield the batches of a pass."""
         source.start(index, 0)
         while (batch := source.next()) is not None:
+            if not len(batch[0]):  # of a last batch with fewer images than ranks
+                continue
             x, y = (part.to(self._device, non_blocking=True) for part in batch)
             yield x.contiguous(memory_format=torch.channels_last) if self.settings.channels_last else x, y
 
@@ -217,7 +221,9 @@ def _opened(source: Source, config: SearchConfig, device: torch.device) -> Batch
     if isinstance(source, PythonSource):
         return source
     dtype = name_of(search_dtype(config))
-    return source.open(config.seed, config.augment == "cifar", config.cutout, dtype, str(device))
+    share = current()
+    augmented = config.augment == "cifar", config.cutout
+    return source.open(config.seed, *augmented, dtype, str(device), share.rank, share.ranks)
 
 
 def _dtype(network: nn.Module) -> torch.dtype:

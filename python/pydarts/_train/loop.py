@@ -32,8 +32,8 @@ _OF_DATA = ("mean", "std")
 class Loop:
     """A running training; its attributes hold what it has reached, whatever ends it."""
 
-    def __init__(self, task: Task, config: TrainConfig) -> None:
-        self._task, self._config = task, config
+    def __init__(self, task: Task, config: TrainConfig, writes: bool = True) -> None:
+        self._task, self._config, self._writes = task, config, writes
         self._epochs, self._keep = task.settings.epochs, task.settings.keep
         # Settings that must equal those of a checkpoint.
         free = ("epochs", *OF_EVERY_RUN, *task.settings.of_the_run)
@@ -161,7 +161,7 @@ class Loop:
         if self._keep == "best" and best is record:
             self._best = self._good
         self._task.after([record.valid_loss for record in self._records])
-        if self._config.checkpoint_dir is not None:
+        if self._config.checkpoint_dir is not None and self._writes:
             about = self._about | {
                 "epochs": self._epochs,
                 "fingerprint": self._facts,

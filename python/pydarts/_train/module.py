@@ -124,18 +124,19 @@ class ModuleTask(Descent[nn.Module, ModuleSettings]):
         self._begin_epoch(epoch)
         done, self._epoch = 0, epoch + 1
         for inputs, targets, count in self._batches(self._train, epoch):
-            self._begin(epoch, done)
+            self._begin(epoch, done, *self.parallel.numbers)
             output = self._run(self.network, inputs)
             loss = self._loss(output, targets)
             objective = self._objective(output, targets) if self.settings.label_smoothing else loss
             step = Step(loss.detach(), self._counted(output, targets), count)
-            self._descend(objective)
+            self._descend(objective, count)
             done += 1
             yield step
         self._steps = done
 
     def evaluate(self) -> Evaluation:
         """Evaluate loss, accuracy and metric over the validation part, in evaluation mode."""
+        self.parallel.average(self.weights.buffers)
         network = self.weights.evaluated.eval()
         if self._metric is not None:
             self._metric.begin(self._epoch)
@@ -158,6 +159,8 @@ class ModuleTask(Descent[nn.Module, ModuleSettings]):
         source.start(index, 0)
         while (batch := source.next()) is not None:
             tensors, layout = batch
+            if not len(tensors[0]):  # of a last batch with fewer examples than ranks
+                continue
             inputs, targets = layout.rebuild([self._placed(tensor) for tensor in tensors])
             yield inputs, targets, len(tensors[0])
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from .._data.share import current
 from .._results.history import TrainRecord
 from .._results.score import best_of
 from ..nn import LanguageModel
@@ -42,15 +43,35 @@ class Evaluation:
 
     @classmethod
     def of(cls, steps: Sequence[Step], metrics: Mapping[str, float] | None = None) -> Evaluation:
-        """Average over all examples of some steps."""
+        """Average over all examples of some steps, of all ranks."""
         count = sum(step.count for step in steps)
         counts = torch.tensor([step.count for step in steps], dtype=torch.float64)
-        losses = torch.stack([step.loss for step in steps]).double().cpu()
+        losses = torch.stack([step.loss for step in steps]).double().cpu() if steps else counts
         right = [step.correct for step in steps if step.correct is not None]
-        accuracy = torch.stack(right).sum().item() / count if len(right) == len(steps) else None
+        correct = torch.stack(right).sum().item() if len(right) == len(steps) and steps else None
         near = [step.top5 for step in steps if step.top5 is not None]
-        top5 = int(torch.stack(near).sum()) / count if near else None
-        return cls(float(losses @ counts) / count, accuracy, top5, dict(metrics or {}))
+        top5 = int(torch.stack(near).sum()) if near else None
+        sums = _Sums(float(losses @ counts), count, correct, top5)
+        peers = current().peers
+        if peers is not None:
+            given = [_Sums(*each) for each in peers.exchange(sums) if each[1]]
+            sums = _Sums(*(_added(values) for values in zip(*given, strict=True)))
+        loss, count, correct, top5 = sums
+        accuracy = None if correct is None else correct / count
+        return cls(loss / count, accuracy, None if top5 is None else top5 / count, dict(metrics or {}))
+
+
+class _Sums(NamedTuple):
+    """Sums over examples; None where there are none."""
+
+    loss: float
+    examples: int
+    correct: float | None
+    top5: int | None
+
+
+def _added(values: Sequence[Any]) -> Any:
+    return None if None in values else sum(values)
 
 
 class Task(Protocol):

@@ -19,6 +19,7 @@ from .._values.genotype import Genotype
 from ..nn import LanguageModel
 from .config import TrainConfig
 from .criterion import criterion
+from .parallel import Parallel
 from .settings import TextSettings
 from .task import Evaluation, Step, step_seed
 from .weights import Weights
@@ -62,8 +63,12 @@ class TextTask:
                     f"expected {name} tokens from 0 to {vocabulary - 1} for a network of {vocabulary} words, "
                     f"got tokens from {low} to {high}"
                 )
-        self._train = columns(train, settings.batch_size, least, "training").to(device)
-        self._valid = columns(valid, settings.eval_batch_size, 2, "validation").to(device)
+        self.parallel = Parallel(self.network)
+        share = self.parallel.share
+        read = columns(train, settings.batch_size, least, "training")
+        self._train = share.rows(read.T).T.contiguous().to(device)
+        read = columns(valid, settings.eval_batch_size, 2, "validation")
+        self._valid = share.rows(read.T).T.contiguous().to(device)
         self._optimizer = torch.optim.SGD(
             network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
         )
@@ -106,7 +111,8 @@ class TextTask:
         for index, (begin, end) in enumerate(segments(len(self._train), self.settings, epoch)):
             if self._user is not None:
                 self._user.begin(epoch, index)
-            with Masks(step_seed(self.settings.seed, epoch, index), self._poll):
+            seed = step_seed(self.settings.seed, epoch, index, *self.parallel.numbers)
+            with Masks(seed, self._poll):
                 logits, states = self.network(self._train[begin:end], hidden)
                 step = self._measured(logits, self._train[begin + 1 : end + 1])
             self._optimizer.param_groups[0]["lr"] = (
@@ -114,6 +120,7 @@ class TextTask:
             )
             self._optimizer.zero_grad(set_to_none=True)
             (step.loss + self._penalty(states)).backward()  # type: ignore[no-untyped-call]
+            self.parallel.average_gradients(step.count)
             if self.settings.grad_clip:
                 clip_grad_norm_(self.network.parameters(), self.settings.grad_clip)
             self._optimizer.step()
@@ -123,10 +130,11 @@ class TextTask:
 
     def evaluate(self) -> Evaluation:
         """Evaluate loss and accuracy over the validation text, in one pass."""
+        self.parallel.average(self.weights.buffers)
         network = self.weights.evaluated.eval()
         hidden, steps, bptt = None, [], self.settings.bptt
         with torch.no_grad():
-            for begin in range(0, len(self._valid) - 1, bptt):
+            for begin in range(0, len(self._valid) - 1 if self._valid.shape[1] else 0, bptt):
                 end = min(begin + bptt, len(self._valid) - 1)
                 if self._user is not None:
                     self._user.begin(self._epoch, -1 - begin)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields
 from typing import Any
@@ -18,6 +19,7 @@ from .._results.environment import environment
 from .._results.result import SearchResult, Status
 from .._search.callbacks import listeners
 from .._search.metrics import MetricFunction
+from .._search.ranks import check_alike, own_gpu, together
 from .._values.ambient import plain
 from .._values.arguments import configuration, takes_options_as
 from .._values.callables import check_loss
@@ -90,6 +92,9 @@ def train(
             positional arguments and those that are a dictionary as keyword arguments, where the signature of
             `forward` accepts them; otherwise as one argument.
 
+    In an initialised process group of `torch.distributed` with several ranks, all ranks call this together
+    and share every batch, as in `search`.
+
     Returns:
         The result, its network in evaluation mode. Submodules that were in evaluation mode when the training
         began stay there (frozen batch norm), unless the whole module was; weights that require no gradient
@@ -110,6 +115,7 @@ def train(
         DeviceError: CUDA was requested but is not available.
         CheckpointError: a checkpoint is broken or belongs to another training; or its data or loss differ and
             `resume` is not "force"; or, without `resume`, the folder already holds checkpoints.
+        RankError: another rank failed or died; the message names it.
         NumericalError: a loss became NaN or infinite, in training or in the evaluation. Losses are checked
             after every step, on a GPU after every 20; the network then has the weights after the last good
             epoch, or the initial ones.
@@ -164,12 +170,21 @@ def _trained(
     task: Task | None = None
     loop: Loop | None = None
     try:
-        with watch, held(config.checkpoint_dir):
+        with (
+            watch,
+            together(device.type == "cuda", watch.check) as ranks,
+            held(None if ranks is not None and ranks.rank else config.checkpoint_dir),
+        ):
+            first = ranks is None or ranks.rank == 0
+            if ranks is not None:
+                check_alike(json.loads(json.dumps(config.to_dict())), ranks)
+                device = torch.device(own_gpu(ranks)) if device.type == "cuda" else device
+                hooks = hooks if first else ()  # rank 0 alone calls, draws and writes
             task = open_task(network, loader, config, device, watch.check, loss, metric, unpack)
             config = config.replace(**asdict(task.settings))  # type: ignore[call-overload]
-            loop = Loop(task, config)
+            loop = Loop(task, config, writes=first)
             words = isinstance(task.network, LanguageModel)
-            progress = TrainProgress(task.settings.epochs, words=words) if config.progress else None
+            progress = TrainProgress(task.settings.epochs, words=words) if config.progress and first else None
             loop.run(hooks, progress, watch)
     except KeyboardInterrupt:
         if loop is None:

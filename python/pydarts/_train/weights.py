@@ -58,6 +58,12 @@ class Weights:
         """The module to evaluate: the network, or one with the averaged weights."""
         return self.network if self._average is None else self._average
 
+    @property
+    def buffers(self) -> list[Tensor]:
+        """The buffers of the network and of the average, such as running statistics."""
+        modules = [self.network] if self._average is None else [self.network, self._average]
+        return [buffer for module in modules for buffer in module.buffers()]
+
     def begin_average(self) -> None:
         """Average the weights after each of the following steps."""
         self._average, self._steps = copy.deepcopy(self.network), 0

@@ -1,0 +1,65 @@
+"""A training on several ranks: each computes its share of a batch, and gradients are averaged.
+
+`DistributedDataParallel` would hold the process group, which a rank that fails must close (see
+docs/decisions/ranks.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from .._data.share import current
+
+
+class Parallel:
+    """The ranks of a training of a network, or this process alone."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self.share = current()
+        self.numbers = (self.share.rank,) if self.share.ranks > 1 else ()
+        """What is added to the seeds of this rank, such as that of dropout: nothing in a process alone."""
+        self._weights = [weight for weight in network.parameters() if weight.requires_grad]
+        if self.numbers and self.share.rank:  # the initial weights are those of rank 0
+            for tensor in (*network.parameters(), *network.buffers()):
+                tensor.data.zero_()
+        self._sum([*network.parameters(), *network.buffers()])
+
+    @torch.no_grad()
+    def average_gradients(self, examples: int) -> None:
+        """Replace gradients of means over own examples by those of the mean over all ranks' examples."""
+        if not self.numbers:
+            return
+        grads = [torch.zeros_like(w) if w.grad is None else w.grad * examples for w in self._weights]
+        found = [
+            grad.new_tensor(float(w.grad is not None)) for w, grad in zip(self._weights, grads, strict=True)
+        ]
+        count = grads[0].new_tensor(float(examples))
+        self._sum([*grads, *found, count])
+        for weight, grad, uses in zip(self._weights, grads, found, strict=True):
+            weight.grad = None if not uses else grad / count
+
+    @torch.no_grad()
+    def average(self, tensors: Iterable[Tensor]) -> None:
+        """Overwrite floating-point tensors, such as running statistics, with their means over the ranks."""
+        some = [tensor for tensor in tensors if tensor.is_floating_point()]
+        if self.numbers and some:
+            self._sum(some)
+            for tensor in some:
+                tensor /= self.share.ranks
+
+    @torch.no_grad()
+    def _sum(self, tensors: Sequence[Tensor]) -> None:
+        """Overwrite tensors with their sums over the ranks, as one vector for each dtype."""
+        if self.share.peers is None:
+            return
+        for dtype in dict.fromkeys(tensor.dtype for tensor in tensors):
+            some = [tensor for tensor in tensors if tensor.dtype == dtype]
+            flat = torch.cat([tensor.flatten() for tensor in some])
+            flat = flat.to(torch.int64) if dtype == torch.bool else flat
+            self.share.peers.sum(flat)
+            sums = torch.split(flat, [tensor.numel() for tensor in some])
+            for tensor, total in zip(some, sums, strict=True):
+                tensor.copy_(total.view_as(tensor))

@@ -1,0 +1,91 @@
+"""Trainings on several ranks."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydarts
+import torch
+import torch.distributed as dist
+from pydarts import TrainConfig
+from ranked import on_ranks, values
+from test_ranks import X, near, y
+from torch import Tensor, nn
+
+SMALL: dict[str, Any] = {"epochs": 3, "batch_size": 11, "progress": False, "train_portion": 0.5}
+
+
+def state(result: pydarts.TrainResult) -> dict[str, Any]:
+    """What is compared of a training."""
+    history = [(r.train_loss, r.valid_loss, r.train_accuracy, r.valid_accuracy) for r in result.history]
+    weights = {name: value.clone() for name, value in result.network.state_dict().items()}
+    return {"status": result.status, "history": history, "weights": weights}
+
+
+def plain_network() -> nn.Module:
+    """A network that computes examples alone: no batch norm, no dropout."""
+    torch.manual_seed(dist.get_rank() if dist.is_initialized() else 0)  # rank 0's initial weights count
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 9), nn.Tanh(), nn.Linear(9, 3)).double()
+
+
+def trained() -> list[dict[str, Any]]:
+    """A module that computes examples alone; a cell's network, and a language model."""
+    found = [state(pydarts.train(plain_network(), (X, y), TrainConfig(**SMALL)))]
+    torch.manual_seed(3)
+    net = pydarts.build(pydarts.genotypes.DARTS_V2, channels=2, layers=3, num_classes=3, in_channels=1)
+    images = (X.astype(np.float32), y)
+    found.append(state(pydarts.train(net, images, TrainConfig(**SMALL, ema=0.9))))
+    text = torch.arange(600) % 7
+    torch.manual_seed(3)
+    words = pydarts.build(pydarts.genotypes.DARTS_RNN_V2, vocabulary=7, units=8)
+    config = TrainConfig(epochs=2, batch_size=5, bptt=14, progress=False)
+    found.append(state(pydarts.train(words, (text, text[:200]), config)))
+    return found
+
+
+def test_ranks_train_one_network(tmp_path: Path) -> None:
+    one, other = values(on_ranks(tmp_path, 2, trained))
+    near(one, other)
+    assert [each["status"] for each in one] == ["complete"] * 3
+    # Without batch norm and noise the whole batch is the mean of its parts.
+    near(one[0], trained()[0])
+
+
+class Breaks(nn.Module):
+    """Fails in its 8th pass on rank 1."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.own, self.passes = plain_network(), 0
+
+    def forward(self, x: Tensor) -> Any:
+        self.passes += 1
+        if self.passes == 8 and dist.get_rank() == 1:
+            raise ValueError("this layer is broken")
+        return self.own(x)
+
+
+def broken(folder: Path) -> list[str]:
+    """A training that fails on one rank, and another one in the same processes, which is resumed."""
+    begun = time.monotonic()
+    found = []
+    try:
+        pydarts.train(Breaks(), (X, y), TrainConfig(**SMALL))
+    except Exception as error:
+        found.append(f"{type(error).__name__}: {error}")
+    assert time.monotonic() - begun < 30
+    for epochs in (1, 3):
+        config = TrainConfig(**SMALL | {"epochs": epochs}, checkpoint_dir=folder / "run", resume=True)
+        result = pydarts.train(plain_network(), (X, y), config)
+        found.append(f"{result.status} {len(result.history)}")
+    return found
+
+
+def test_a_failure_ends_a_training_on_all_ranks(tmp_path: Path) -> None:
+    one, other = values(on_ranks(tmp_path, 2, broken, tmp_path))
+    assert other[0] == "ValueError: this layer is broken"
+    assert one[0].startswith("RankError: rank 1 of 2 failed: this layer is broken")
+    assert one[1:] == other[1:] == ["complete 1", "complete 3"]
