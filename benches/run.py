@@ -53,6 +53,7 @@ JOBS = (
     Job("partial-channels", "partial_channels", (), 6),
     Job("epsilon-rnn", "epsilon_rnn", (), 3),
     Job("executors", "executors", (), 12),
+    Job("ranks", "ranks", (), 6),
 )
 
 

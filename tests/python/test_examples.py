@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import runpy
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -38,7 +40,7 @@ def example(name: str) -> ModuleType:
 
 
 def test_every_example_fits_a_page_and_is_tested() -> None:
-    assert {path.stem for path in FOLDER.iterdir() if path.suffix} == {*LONGER, "operation", *OWN}
+    assert {path.stem for path in FOLDER.iterdir() if path.suffix} == {*LONGER, "operation", "ranks", *OWN}
     for path in FOLDER.glob("*.py"):
         assert len(path.read_text().splitlines()) <= (80 if path.stem in LONGER else 60), path
 
@@ -133,3 +135,16 @@ def test_an_example_is_a_command_with_options(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(SystemExit) as ended:
         runpy.run_path(str(FOLDER / "table.py"), run_name="__main__")
     assert not ended.value.code and (tmp_path / "table.png").exists()
+
+
+@pytest.mark.long
+def test_ranks_search_under_torchrun(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    script = [str(FOLDER / "ranks.py"), "--epochs", "1", "--out", str(tmp_path)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*command, *script], capture_output=True, text=True, timeout=300, check=False, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    assert "2 processes, complete" in done.stdout
+    assert pydarts.SearchResult.load(tmp_path / "result").status == "complete"
