@@ -27,10 +27,9 @@ impl Run<'_> {
     /// An error unless every rank begins at the same point.
     pub(super) fn check_beginning(&self, own: Result<()>) -> Result<()> {
         let (progress, decisions) = (&self.progress, self.decisions.len() as i64);
-        let Sources { train, valid, evaluation } = &self.sources;
-        let [train, valid, evaluation] =
-            [train.batches(), valid.batches(), evaluation.batches()].map(|n| n.map_or(-1, |n| n as i64));
-        let own_row = [progress.step as i64, progress.epoch as i64, decisions, train, valid, evaluation];
+        let Sources { train, valid, .. } = &self.sources;
+        let [train, valid] = [train.batches(), valid.batches()].map(|n| n.map_or(-1, |n| n as i64));
+        let own_row = [progress.step as i64, progress.epoch as i64, decisions, train, valid, 0];
         let (_, all) = self.relaxed.ranks.exchange(own, |()| own_row)?;
         for (rank, row) in all.iter().enumerate() {
             if row[..3] != all[0][..3] {
@@ -42,10 +41,9 @@ impl Run<'_> {
             }
             if row[3..] != all[0][3..] {
                 return Err(Error::data(format!(
-                    "rank {rank} has {:?} batches for training, validation and evaluation, and rank 0 {:?}; give all ranks \
-                     equally many, as a DistributedSampler does",
-                    &row[3..],
-                    &all[0][3..]
+                    "rank {rank} has {} training and {} validation batches, and rank 0 {} and {}; give all ranks equally \
+                     many, as a DistributedSampler does",
+                    row[3], row[4], all[0][3], all[0][4]
                 )));
             }
         }

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 from torch.utils.data.distributed import DistributedSampler
 
-X = np.random.default_rng(0).normal(size=(66, 1, 8, 8))
-y = np.arange(66) % 3
+X = np.random.default_rng(0).normal(size=(67, 1, 8, 8))
+y = np.arange(67) % 3
 SMALL: dict[str, Any] = {
     "channels": 2, "layers": 3, "nodes": 2, "epochs": 2, "batch_size": 11, "precision": "float64",
     "progress": False, "record": "step", "weight_lr": 0.1, "arch_lr": 0.01,
@@ -87,8 +87,18 @@ def near(one: Any, other: Any, what: str = "") -> None:
         assert one == other, what
 
 
+class Nested(pydarts.Callback):
+    """Searches in a callback, which rank 0 alone calls."""
+
+    def on_epoch(self, info: pydarts.EpochInfo) -> None:
+        assert pydarts.search((X, y), SearchConfig(**SMALL | {"epochs": 1})).status == "complete"
+
+
 def several() -> list[dict[str, Any]]:
     """Searches one after the other on the same ranks."""
+    pydarts.search((X, y), SearchConfig(**SMALL | {"epochs": 1}), Nested())
+    with pytest.raises(pydarts.ConfigError, match="process group"):
+        pydarts.search_many((X, y), SearchConfig(**SMALL), seeds=1)
     return [
         searched(hypergradient="unrolled_exact", relaxation="gumbel"),
         searched_own(hypergradient="unrolled"),
@@ -130,7 +140,7 @@ def test_a_loader_is_shared_and_a_distributed_sampler_respected(tmp_path: Path) 
     for sampled in (False, True):
         found = values(on_ranks(tmp_path, 2, loaded, sampled))
         near(found[0]["result"], found[1]["result"])
-        assert len(found[0]["result"]["alphas"]["normal"]) == 2 * 8 + 1  # 33 examples per rank, 4 per batch
+        assert len(found[0]["result"]["alphas"]["normal"]) == 2 * 8 + 1  # of 67 examples 33 per rank, 4 per batch
         one, other = (rank["numbers"][-32:] for rank in found)  # of the last pass
         assert not {*one} & {*other} and len({*one}) == len({*other}) == 32
         assert one != found[0]["numbers"][-64:-32]  # every pass has an order of its own

@@ -159,6 +159,8 @@ class PlannedPasses:
 
     def batches(self) -> int | None:
         if self.indices is not None:
+            if self._whole_batches and not self._equal:  # this rank may have no part of the last one
+                return len(self._order(0))
             size, count = self._given.batch_size or 1, self._examples()
             return count // size if self._drop_last else -(-count // size)
         sampler = self._given.sampler if self._given.batch_sampler is None else self._given.batch_sampler
@@ -186,7 +188,7 @@ class PlannedPasses:
         rows = order.tolist()
         parts = [rows[at : at + size] for at in range(0, len(rows), size)]
         parts = parts[:-1] if self._drop_last and parts and len(parts[-1]) < size else parts
-        return [self._share.part(part) for part in parts] if self._whole_batches else parts
+        return [own for part in parts if (own := self._share.part(part))] if self._whole_batches else parts
 
     @property
     def _whole_batches(self) -> bool:

@@ -15,6 +15,8 @@ import torch
 
 from .. import _core
 from .._data.interrupt import InterruptWatch
+from .._data.share import current
+from .._search.ranks import several
 from .._train.config import TrainConfig
 from .._values.hints import hint
 from .._values.words import shown
@@ -55,6 +57,11 @@ class Where:
 
     def check(self) -> None:
         """Raise an error if a value is invalid or does not apply."""
+        if several() and current().peers is None:
+            raise _core.ConfigError(
+                "several searches do not share a process group: each of its processes would do all of them; "
+                "call this in one process, which starts its own (executor='processes')"
+            )
         if not (self.executor in ("processes", "ray") or isinstance(self.executor, ConcurrentExecutor)):
             raise _core.ConfigError(
                 f"executor is {shown(self.executor)}; it must be 'processes', 'ray' or a "

@@ -19,7 +19,7 @@ from torch import Tensor
 from .. import _core
 from .._core import ConfigError
 from .._data.loaders import on_gpu
-from .._data.share import Share, sharing
+from .._data.share import WHOLE, Share, current, sharing
 from .._values.config import SearchConfig
 
 _POLL = timedelta(seconds=0.5)  # between checks for an interrupt, while others are waited for
@@ -171,6 +171,11 @@ class Ranks:
         time.sleep(2 * 0.1)
 
 
+def several() -> bool:
+    """Return whether this process is one of several in an initialised group."""
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+
+
 @contextmanager
 def together(gpu: bool, poll: Callable[[], None]) -> Iterator[Ranks | None]:
     """Join the processes of the initialised group, whose members each read a share of the data.
@@ -178,8 +183,12 @@ def together(gpu: bool, poll: Callable[[], None]) -> Iterator[Ranks | None]:
     Yields None if there is no group, or only this process in it. An exception ends the run of all. `poll` is
     called while others are waited for.
     """
-    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+    if not several():
         yield None
+        return
+    if current().peers is not None:  # in a callback of rank 0, which the others do not call
+        with sharing(WHOLE):
+            yield None
         return
     ranks = Ranks(gpu)
     ranks.poll = poll
