@@ -189,9 +189,14 @@ impl<'a> Ranks<'a> {
         })
     }
 
-    /// The sums of some numbers over the ranks.
+    /// Whether something can still be exchanged.
+    pub fn connected(&self) -> bool {
+        self.0.is_none_or(|group| group.bond.get() != Bond::Apart)
+    }
+
+    /// The sums of some numbers over the ranks that are left: the own ones where nothing can be exchanged.
     pub fn sum_numbers<const N: usize>(&self, own: [f64; N]) -> Result<[f64; N]> {
-        let Some(group) = self.0 else { return Ok(own) };
+        let Some(group) = self.0.filter(|_| self.connected()) else { return Ok(own) };
         let all = upload(&Tensor::f_from_slice(&own)?, group.device)?;
         self.sum(&all)?;
         let mut sums = [0.0; N];

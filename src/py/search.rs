@@ -128,11 +128,15 @@ pub fn search<'py>(
         let state = named_state(&*network, &outcome.state.w)?;
         let Outcome { trajectory, decisions, architecture, .. } = &outcome;
         let alphas = shown_over_time(relaxations.tables(), decisions, &trajectory.points, &trajectory.epochs)?;
-        let genotype = space.map(|space| Genotype::of_architecture(space, architecture)).transpose()?;
+        let genotype = match space.map(|space| Genotype::of_architecture(space, architecture)).transpose() {
+            // The selection failed, and this would hide why.
+            Err(_) if outcome.error.is_some() => None,
+            found => found?,
+        };
         let architecture: BTreeMap<_, _> = architecture.names(relaxations.tables()).into_iter().collect();
         Ok((outcome, state, alphas, (genotype, architecture)))
     })?;
-    let Outcome { status, error, trajectory, history, decisions, config, fingerprint, .. } = outcome;
+    let Outcome { status, error, trajectory, history, decisions, computed, config, fingerprint, .. } = outcome;
     let result = PyDict::new(py);
     result.set_item("status", serde_json::json!(status).as_str())?;
     result.set_item("error", error.map(|e| to_python(e).into_value(py)))?;
@@ -146,6 +150,7 @@ pub fn search<'py>(
     result.set_item("state_dict", to_dict(py, state)?)?;
     result.set_item("config", PyConfig::from(config))?;
     result.set_item("fingerprint", fingerprint.0)?;
+    result.set_item("computed", computed)?;
     result.set_item("threads", tch::get_num_threads())?;
     result.set_item("device", device_name(device))?;
     result.set_item("precision", serde_json::json!(precision).as_str())?;

@@ -65,7 +65,8 @@ impl Run<'_> {
                 let state = self.state_after(*left, epoch).map_err(|why| match why.kind {
                     ErrorKind::Config => decision.refuse(&why.detail),
                     _ => why,
-                })?;
+                });
+                let state = self.relaxed.ranks.agree(state)?;
                 restrictions = state.restrictions.clone();
                 // Later decisions of this list change the earlier state.
                 (epoch, earlier) = (left - 1, Some(state));

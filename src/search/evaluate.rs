@@ -39,7 +39,8 @@ impl Run<'_> {
             (table.role == TableRole::Candidates).then(|| (name.clone(), entropy_of(strengths.view(), shares)))
         };
         let mut diagnostics = self.diagnostics(epoch)?;
-        diagnostics.extend(self.curvature(epoch)?.map(|value| (curvature::NAME.to_string(), value)));
+        let curvature = self.curvature(epoch);
+        diagnostics.extend(self.relaxed.ranks.or_leave(curvature)?.map(|value| (curvature::NAME.to_string(), value)));
         let sums = &self.progress.sums;
         let record = EpochRecord {
             epoch,

@@ -63,11 +63,13 @@ impl Run<'_> {
         if options.hypergradient.method() == Method::SingleLevel {
             return Ok(Some(train.share()));
         }
-        let valid = self.next_valid()?;
-        if self.config.optimisation.curvature_every.is_some() {
-            self.last_valid = Some(valid.share());
-        }
-        Ok(Some(valid))
+        self.next_valid().map(Some)
+    }
+
+    /// The number of examples of a batch that moves α; 0 if it is the training batch.
+    pub(super) fn own_valid(&self, valid: Option<&Batch>) -> i64 {
+        let single = self.config.optimisation.hypergradient.method() == Method::SingleLevel;
+        valid.filter(|_| !single).map_or(0, Batch::examples)
     }
 
     /// The next batch of the validation stream, which continues across steps and epochs.

@@ -5,6 +5,7 @@ use tch::Tensor;
 use super::feed::Prepared;
 use super::run::{Run, Sources};
 use super::step::engine::{Carried, State};
+use crate::config::Method;
 use crate::data::Batch;
 use crate::error::{Error, Result};
 use crate::params::copy;
@@ -76,8 +77,9 @@ impl Run<'_> {
         set_shares(&mut prepared.train, "training", widths(1))?;
         if let Some(valid) = &mut prepared.valid {
             set_shares(valid, "validation", widths(2))?;
-            if let Some(last) = &mut self.last_valid {
-                last.shares = valid.shares.clone();
+            let optimisation = &self.config.optimisation;
+            if optimisation.curvature_every.is_some() && optimisation.hypergradient.method() != Method::SingleLevel {
+                self.last_valid = Some(valid.share());
             }
         }
         Ok(Some(prepared))

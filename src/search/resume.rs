@@ -86,6 +86,10 @@ impl Run<'_> {
     /// Writes a checkpoint if there is a folder for it.
     pub(super) fn save(&mut self) -> Result<()> {
         let Some(folder) = &self.folder else { return Ok(()) };
+        if self.state.carried.train.is_some() && !self.relaxed.ranks.connected() {
+            // The hidden states of the others are lost; the last checkpoint stays.
+            return Ok(());
+        }
         let carried = self.carried_of_all()?;
         let written = self.written(|| checkpoint::save(folder, &self.contents(&carried)))?;
         written.map_or(Ok(()), |path| self.observer.notify(&Event::Checkpoint { path: &path }))

@@ -10,12 +10,13 @@ use super::freed_memory::FreedMemory;
 use super::memory::{in_evaluation, with_estimate};
 use super::progress::Progress;
 use super::select::Select;
+use super::start::check_tables;
 use super::step::capture::GraphCapture;
 use super::step::engine::{State, StepSettings};
 use super::step::stepper::{Issued, StepOutcome, Stepper};
 use super::step::terms::Terms;
 use super::trajectory::{self, Trajectory};
-use crate::arch::{Architecture, Decision, LogitTable, decision};
+use crate::arch::{Architecture, Decision, decision};
 use crate::config::SearchConfig;
 use crate::data::{Batch, Source};
 use crate::decide::Stop;
@@ -77,6 +78,8 @@ pub struct Outcome {
     pub restrictions: Restrictions,
     /// The decisions in the order in which they were taken, each with the number of its epoch.
     pub decisions: Vec<(usize, Decision)>,
+    /// The number of examples in the batches that this process computed in its steps.
+    pub computed: i64,
     /// The configuration, with the statistics of the data of the latest steps.
     pub config: SearchConfig,
     /// The facts about the data and the loss of the latest steps.
@@ -118,6 +121,7 @@ pub fn run<'a>(
         evaluated_batch: None,
         last_valid: None,
         freed: FreedMemory::new(relaxed.network.device()),
+        computed: 0,
     };
     run.copy_first()?;
     run.clear_masked()?;
@@ -126,16 +130,6 @@ pub fn run<'a>(
     run.check_beginning(restored)?;
     let result = run.epochs();
     run.finish(result)
-}
-
-/// An error unless the tables are those of the network's α.
-fn check_tables(network: &dyn Network, tables: &[LogitTable]) -> Result<()> {
-    let of_network = network.alphas().entries().iter().map(|entry| (entry.name.as_str(), entry.shape.clone()));
-    let shape = |table: &LogitTable| vec![table.rows.len() as i64, table.columns as i64];
-    match of_network.eq(tables.iter().map(|table| (table.name.as_str(), shape(table)))) {
-        true => Ok(()),
-        false => Err(Error::engine("the tables of the search are not those of the network's α")),
-    }
 }
 
 /// A search while it runs.
@@ -171,6 +165,8 @@ pub(super) struct Run<'a> {
     /// The batch of the latest α step, if the curvature is measured.
     pub(super) last_valid: Option<Batch>,
     freed: FreedMemory,
+    /// The number of examples in the batches of the steps that this process issued.
+    computed: i64,
 }
 
 /// A step whose report was not read yet.
@@ -189,7 +185,8 @@ impl Run<'_> {
             first_epoch: self.progress.epoch,
             steps_per_epoch: self.sources.train.batches(),
         };
-        self.observer.notify(&start)?;
+        let told = self.observer.notify(&start);
+        self.relaxed.ranks.agree(told)?;
         self.decide_late()?;
         let goes_on = |run: &Self| !run.stopped() && run.progress.epoch < run.config.optimisation.epochs;
         if goes_on(self) {
@@ -224,6 +221,7 @@ impl Run<'_> {
             let issued = self.stepper.issue(&mut self.state, (&train, valid.as_ref()), lr, copy_alpha);
             // The other ranks wait inside their step.
             let issued = self.relaxed.ranks.or_leave(issued);
+            self.computed += train.examples() + self.own_valid(valid.as_ref());
             if issued.is_err() {
                 // The step was rolled back, so its validation batch counts as unused.
                 (self.progress.valid_pass, self.progress.valid_index) = valid_position;
@@ -245,7 +243,8 @@ impl Run<'_> {
                 self.read_reports()?;
             }
         }
-        self.read_reports()?;
+        let read = self.read_reports();
+        self.relaxed.ranks.agree(read)?;
         if self.progress.step_in_epoch == 0 {
             return Err(Error::data(
                 "expected at least one training batch, got none: the data is empty or smaller than one batch",
@@ -386,6 +385,7 @@ impl Run<'_> {
             architecture,
             restrictions: self.restrictions,
             decisions: self.decisions,
+            computed: self.computed,
             config,
             fingerprint,
         })

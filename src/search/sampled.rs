@@ -96,6 +96,9 @@ fn best(
     let ranks = at.relaxed.ranks;
     let own = scores(at, &weights, batches);
     let scores = ranks.agree(own)?.into_iter().map(|score| score.of_all(ranks)).collect::<Result<Vec<_>>>()?;
+    if scores.iter().any(|score| score.examples == 0.0) {
+        return Err(Error::data("expected at least one validation batch for the selection, got none"));
+    }
     let mut ranked: Vec<(f64, Architecture)> = scores.iter().map(Score::value).zip(all).collect();
     ranked.sort_by(|(one, _), (other, _)| other.total_cmp(one)); // stable
     Ok(ranked.into_iter().take(most).map(|(_, architecture)| architecture).collect())
@@ -127,9 +130,6 @@ fn scores(at: &mut AtSelection, weights: &[Tensor], batches: Option<usize>) -> R
             score.correct = score.correct.zip(correct).map(|(sum, correct)| sum + correct);
             *carried = pass.carried;
         }
-    }
-    if read == 0 {
-        return Err(Error::data("expected at least one validation batch for the selection, got none"));
     }
     Ok(scores)
 }

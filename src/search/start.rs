@@ -3,9 +3,10 @@
 use tch::{Device, Kind};
 
 use super::step::engine::State;
+use crate::arch::LogitTable;
 use crate::config::{ArchInit, SearchConfig};
-use crate::error::Result;
-use crate::nn::{NetworkOptions, Relaxations, SearchNetwork};
+use crate::error::{Error, Result};
+use crate::nn::{Network, NetworkOptions, Relaxations, SearchNetwork};
 use crate::params::{initial_alphas, initial_weights};
 use crate::plan::Plan;
 
@@ -33,4 +34,14 @@ pub fn start(
         State::initial(network.plan(), optimisation.arch_init, optimisation.seed, network.kind(), network.device())?;
     network.write_initial(&state.w)?;
     Ok((network, relaxations, state))
+}
+
+/// An error unless the tables are those of the network's α.
+pub fn check_tables(network: &dyn Network, tables: &[LogitTable]) -> Result<()> {
+    let of_network = network.alphas().entries().iter().map(|entry| (entry.name.as_str(), entry.shape.clone()));
+    let shape = |table: &LogitTable| vec![table.rows.len() as i64, table.columns as i64];
+    match of_network.eq(tables.iter().map(|table| (table.name.as_str(), shape(table)))) {
+        true => Ok(()),
+        false => Err(Error::engine("the tables of the search are not those of the network's α")),
+    }
 }

@@ -119,7 +119,7 @@ pub struct Listener {
     /// The number of step events before each checkpoint.
     checkpoints: Vec<usize>,
     /// The step whose event raises an error.
-    refuses: Option<u64>,
+    pub refuses: Option<u64>,
     /// Whether the observer does not want steps.
     ignores_steps: bool,
     /// The number of polls, and the poll that interrupts the search.

@@ -29,6 +29,8 @@ struct Case<'a> {
     listener: Listener,
     /// The number of training batches before the source fails.
     fails_at: Option<usize>,
+    /// Whether it then yields a batch that the network cannot read, instead of an error.
+    garbles: bool,
 }
 
 /// What a search ended with.
@@ -44,8 +46,8 @@ struct Seen {
     warnings: Vec<String>,
 }
 
-/// Ends with an error after some batches.
-struct Failing(ArraySource, Option<usize>);
+/// Ends with an error after some batches, or garbles the next one.
+struct Failing(ArraySource, Option<usize>, bool);
 
 impl Source for Failing {
     fn batches(&self) -> Option<usize> {
@@ -56,6 +58,10 @@ impl Source for Failing {
     }
     fn next(&mut self) -> Result<Option<Batch>> {
         match &mut self.1 {
+            Some(0) if self.2 => {
+                let batch = self.0.next()?;
+                Ok(batch.map(|batch| Batch { inputs: batch.inputs.repeat([1, 2, 1, 1]), ..batch }))
+            }
             Some(0) => Err(Error::data("the source is broken")),
             Some(left) => {
                 *left -= 1;
@@ -90,7 +96,7 @@ impl Case<'_> {
         let size = config.data.batch_size.examples();
         let (train, mut valid) =
             (self.source(Role::Train, 5 * size as i64 + 1, size), self.source(Role::Valid, 4 * size as i64, size));
-        let mut train = Failing(train, self.fails_at);
+        let mut train = Failing(train, self.fails_at, self.garbles);
         let mut evaluation = self.source(Role::Evaluation, 19, 8);
         let sources = Sources { train: &mut train, valid: &mut valid, evaluation: &mut evaluation };
         let relaxed = Relaxed {
@@ -143,6 +149,7 @@ fn alone(changes: &Value, micro_batch: Option<usize>) -> Seen {
         micro_batch,
         listener: Listener::default(),
         fails_at: None,
+        garbles: false,
     };
     case.run().unwrap()
 }
@@ -161,6 +168,7 @@ fn together(changes: &Value, meeting: &Meeting, prepare: impl Fn(usize, &mut Cas
                     micro_batch: None,
                     listener: Listener::default(),
                     fails_at: None,
+                    garbles: false,
                 };
                 prepare(rank, &mut case);
                 let seen = case.run();
@@ -273,8 +281,8 @@ fn a_step_sums_what_the_plan_says() {
     let (w, alpha) = (size("w"), size("alpha"));
     // Loss and correct predictions come with each; counts are gathered.
     let step = 2 * 7 + (2 + alpha) + (2 + w + statistics) + 2 * counts;
-    // Equal states, the agreement after and the numbers of an evaluation, and the end of the pass.
-    let epoch = 2 * w + 3 * alpha + statistics + counts + 2 * 2 * 7 + 4 + 2 * 7;
+    // Equal states, the agreements after and the numbers of an evaluation, and two at the end of the pass.
+    let epoch = 2 * w + 3 * alpha + statistics + counts + 2 * 2 * 7 + 4 + 2 * 2 * 7;
     assert_eq!(two - one, 5 * step + epoch);
 }
 
@@ -307,6 +315,39 @@ fn a_failing_rank_ends_all_with_the_same_partial_result() {
             }
         }
     }
+}
+
+#[test]
+fn a_step_that_fails_on_one_rank_ends_all_and_keeps_its_error() {
+    let sampled = json!({"name": "sampled", "samples": 4, "batches": 1, "finalists": 2, "epoch_samples": 2});
+    for failing in 0..2 {
+        let seen = together(&json!({"selection": sampled}), &Meeting::new(2), |rank, case| {
+            case.fails_at = Some(3).filter(|_| rank == failing);
+            case.garbles = true;
+        });
+        let seen: Vec<Seen> = seen.into_iter().collect::<Result<_>>().unwrap();
+        for (rank, one) in seen.iter().enumerate() {
+            let error = one.error.as_ref().unwrap();
+            assert_eq!((one.status, one.trajectory.len()), (Status::Failed, 4));
+            assert_eq!(error.kind == ErrorKind::Ranks, rank != failing, "{error}");
+            // The search network could still be asked for an architecture.
+            assert!(!one.architecture.tables.is_empty());
+        }
+        assert_eq!(seen[0].trajectory, seen[1].trajectory);
+    }
+}
+
+#[test]
+fn an_observer_that_fails_late_ends_all_at_the_same_step() {
+    // Reports are read at the end of the pass only.
+    let seen = together(&json!({"log_every": 9}), &Meeting::new(3), |rank, case| {
+        case.listener.refuses = Some(2).filter(|_| rank == 0);
+    });
+    let seen: Vec<Seen> = seen.into_iter().collect::<Result<_>>().unwrap();
+    assert_equal("an observer", &seen);
+    assert_eq!((seen[0].status, seen[0].trajectory.len()), (Status::Failed, 6));
+    let kinds: Vec<ErrorKind> = seen.iter().map(|one| one.error.as_ref().unwrap().kind).collect();
+    assert_eq!(kinds, [ErrorKind::Foreign, ErrorKind::Ranks, ErrorKind::Ranks]);
 }
 
 #[test]

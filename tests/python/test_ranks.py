@@ -55,6 +55,10 @@ def seen(result: pydarts.SearchResult) -> dict[str, Any]:
     }
 
 
+def computed(result: pydarts.SearchResult) -> int:
+    return int(result.environment["examples computed"])
+
+
 def searched(**changes: Any) -> dict[str, Any]:
     return seen(pydarts.search((X, y), SearchConfig(**SMALL | changes)))
 
@@ -96,7 +100,9 @@ class Nested(pydarts.Callback):
 
 def several() -> list[dict[str, Any]]:
     """Searches one after the other on the same ranks."""
-    pydarts.search((X, y), SearchConfig(**SMALL | {"epochs": 1}), Nested())
+    result = pydarts.search((X, y), SearchConfig(**SMALL | {"epochs": 1}), Nested())
+    # Batches of 11 are divided into 5 and 6; a step has two, and an epoch three steps.
+    assert computed(result) == 2 * 3 * (5 + dist.get_rank())
     with pytest.raises(pydarts.ConfigError, match="process group"):
         pydarts.search_many((X, y), SearchConfig(**SMALL), seeds=1)
     return [
@@ -140,7 +146,9 @@ def test_a_loader_is_shared_and_a_distributed_sampler_respected(tmp_path: Path) 
     for sampled in (False, True):
         found = values(on_ranks(tmp_path, 2, loaded, sampled))
         near(found[0]["result"], found[1]["result"])
-        assert len(found[0]["result"]["alphas"]["normal"]) == 2 * 8 + 1  # of 67 examples 33 per rank, 4 per batch
+        assert (
+            len(found[0]["result"]["alphas"]["normal"]) == 2 * 8 + 1
+        )  # of 67 examples 33 per rank, 4 per batch
         one, other = (rank["numbers"][-32:] for rank in found)  # of the last pass
         assert not {*one} & {*other} and len({*one}) == len({*other}) == 32
         assert one != found[0]["numbers"][-64:-32]  # every pass has an order of its own
@@ -291,16 +299,20 @@ def test_a_rank_may_be_killed_at_any_moment(tmp_path: Path, moment: int) -> None
     assert len({step for _, step in resumed}) == 1 and resumed[0][1] > reached
 
 
-def different() -> str:
-    """A search whose configuration differs by rank."""
-    try:
-        searched(seed=dist.get_rank())
-    except pydarts.Error as error:
-        return f"{type(error).__name__}: {error}"
-    return "no error"
+def different() -> list[str]:
+    """A search whose configuration differs by rank, and one whose arrays do."""
+    found = []
+    for changes, x in (({"seed": dist.get_rank()}, X), ({}, X[dist.get_rank() :])):
+        try:
+            pydarts.search((x, y[: len(x)]), SearchConfig(**SMALL | changes))
+        except pydarts.Error as error:
+            found.append(f"{type(error).__name__}: {error}")
+    return found
 
 
-def test_ranks_with_different_configurations_are_refused(tmp_path: Path) -> None:
+def test_ranks_with_different_configurations_or_data_are_refused(tmp_path: Path) -> None:
     first, second = values(on_ranks(tmp_path, 2, different))
-    assert second.startswith("ConfigError: seed is 1 on rank 1 and 0 on rank 0")
-    assert first.startswith("RankError: rank 1 of 2 failed: seed is 1")
+    assert second[0].startswith("ConfigError: seed is 1 on rank 1 and 0 on rank 0")
+    assert first[0].startswith("RankError: rank 1 of 2 failed: seed is 1")
+    assert second[1].startswith("DataError: data.examples is 66 on rank 1 and 67 on rank 0")
+    assert first[1].startswith("RankError: rank 1 of 2 failed: data.examples")

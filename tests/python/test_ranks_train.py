@@ -14,6 +14,7 @@ from pydarts import TrainConfig
 from ranked import on_ranks, values
 from test_ranks import X, near, y
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
 
 SMALL: dict[str, Any] = {"epochs": 3, "batch_size": 11, "progress": False, "train_portion": 0.5}
 
@@ -68,6 +69,12 @@ class Breaks(nn.Module):
         return self.own(x)
 
 
+class Sharded(list[Any]):
+    """Batches of this rank alone."""
+
+    sharded = True
+
+
 def broken(folder: Path) -> list[str]:
     """A training that fails on one rank, and another one in the same processes, which is resumed."""
     begun = time.monotonic()
@@ -81,6 +88,14 @@ def broken(folder: Path) -> list[str]:
         config = TrainConfig(**SMALL | {"epochs": epochs}, checkpoint_dir=folder / "run", resume=True)
         result = pydarts.train(plain_network(), (X, y), config)
         found.append(f"{result.status} {len(result.history)}")
+    data = TensorDataset(torch.from_numpy(X), torch.from_numpy(y))
+    uneven = [*DataLoader(data, 8)][: 4 + dist.get_rank()]
+    pair = (Sharded(uneven), Sharded(uneven))
+    for loader, changes in ((pair, {}), ((X, y), {"batch_size": 1})):
+        try:
+            pydarts.train(plain_network(), loader, TrainConfig(**SMALL | changes))
+        except pydarts.Error as error:
+            found.append(f"{type(error).__name__}: {error}")
     return found
 
 
@@ -88,4 +103,6 @@ def test_a_failure_ends_a_training_on_all_ranks(tmp_path: Path) -> None:
     one, other = values(on_ranks(tmp_path, 2, broken, tmp_path))
     assert other[0] == "ValueError: this layer is broken"
     assert one[0].startswith("RankError: rank 1 of 2 failed: this layer is broken")
-    assert one[1:] == other[1:] == ["complete 1", "complete 3"]
+    assert one[1:3] == other[1:3] == ["complete 1", "complete 3"]
+    assert all("4 on rank 0, 5 on rank 1" in found[3] for found in (one, other)), (one, other)
+    assert all("batch_size is 1" in found[4] for found in (one, other)), (one, other)

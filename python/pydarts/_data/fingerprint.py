@@ -21,7 +21,7 @@ from torch.utils.data import BatchSampler, DataLoader, IterableDataset, Subset, 
 from .._core import DataError
 from .._values.digest import little_endian
 from .arrays import ArrayData, as_tensor, is_array, is_labels, name_of
-from .passes import LoaderPasses, Passes
+from .passes import IterablePasses, LoaderPasses, Passes
 from .planned import PlannedPasses
 from .structure import Layout
 
@@ -87,7 +87,8 @@ def of_loader(loader: Any, passes: Passes | None, part: str) -> Facts:
     """
     source = type(loader).__name__
     if not isinstance(loader, DataLoader):
-        return _named(part, source=source, batches=None if passes is None else passes.batches())
+        count = passes.length() if isinstance(passes, IterablePasses) else None
+        return _named(part, source=source, batches=count)
     facts = _named(
         part,
         source=source,

@@ -49,6 +49,10 @@ class Passes(Protocol):
     def smallest(self) -> int | None:
         """The number of examples in the smallest batch of a pass; None if unknown."""
 
+    @property
+    def may_be_empty(self) -> bool:
+        """Whether a rank may have no batch: of an evaluation."""
+
     def batches(self) -> int | None:
         """Return the number of batches per pass; None if unknown."""
 
@@ -96,6 +100,7 @@ class PassSampler(Sampler[int]):
         self.indices, self.shuffle, self.seed, self.role = indices, shuffle, seed, role
         self.index, self.start = 0, 0
         self._share, self._equal = current(), role != "eval"
+        self.may_be_empty = self._share.ranks > 1 and not self._equal
         self.examples = self._share.examples(len(indices), batch_size, self._equal)
         """The number of examples in a pass."""
 
@@ -149,6 +154,10 @@ class LoaderPasses:
     def smallest(self) -> int | None:
         return smallest_batch(self.loader)
 
+    @property
+    def may_be_empty(self) -> bool:
+        return self.sampler.may_be_empty
+
     def batches(self) -> int | None:
         examples, size = self.sampler.examples, self.loader.batch_size or 1
         return examples // size if self.loader.drop_last else -(-examples // size)
@@ -189,17 +198,27 @@ class IterablePasses:
     def smallest(self) -> int | None:
         return smallest_batch(self.iterable)
 
+    @property
+    def may_be_empty(self) -> bool:
+        return self._share.ranks > 1 and not self._equal
+
     def batches(self) -> int | None:
+        count = self.length()
+        return None if count is None else self._share.count(count, self._equal)
+
+    def length(self) -> int | None:
+        """Return the number of batches of all ranks; None if unknown."""
         if not isinstance(self.iterable, Sized):
             return None
         try:
-            return self._share.count(len(self.iterable), self._equal)
+            return len(self.iterable)
         except TypeError:  # a DataLoader over an IterableDataset without a length
             return None
 
     def begin(self, index: int, skip: int) -> tuple[Iterator[Any], int]:
         self.close()  # persistent workers would continue the random numbers of the previous pass
-        tell_pass(self.iterable, index)
+        if self.draws.reader.ranks > 1:
+            tell_pass(self.iterable, index)
         with sheltered(start_method(self.iterable)):
             batches = iter(self.iterable)
         return (batches if self._share == WHOLE else self._share.rounds(batches, self._equal)), skip

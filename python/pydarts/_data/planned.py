@@ -134,6 +134,8 @@ class PlannedPasses:
         self._given, self._seed, self._role = loader, seed, role
         self._drop_last = loader.drop_last and role != "eval"
         self._share, self._equal = share_of(loader), role != "eval"
+        if self._whole_batches and self._equal:
+            self._share.check_batch(loader.batch_size or 1)
         made = _Batches(loader, seed, "evaluation" if role == "eval" else role, current().place())
         self.draws = Draws(seed, made._role, generators_of(loader), generators_of(made), current())
         self._plan, self._generator = _Plan(), torch.Generator()
@@ -157,6 +159,10 @@ class PlannedPasses:
         size, count = self._given.batch_size or 1, self._examples()
         return size if self._drop_last else min(size, count % size or size)
 
+    @property
+    def may_be_empty(self) -> bool:
+        return self._share.ranks > 1 and not self._equal
+
     def batches(self) -> int | None:
         if self.indices is not None:
             if self._whole_batches and not self._equal:  # this rank may have no part of the last one
@@ -176,7 +182,8 @@ class PlannedPasses:
 
     def _order(self, index: int) -> list[Any]:
         if self.indices is None:
-            tell_pass(self._given, index)
+            if self.draws.reader.ranks > 1:
+                tell_pass(self._given, index)
             batches: Any = self._given.batch_sampler
             found = list(self._given.sampler if batches is None else batches)
             return found[self._share.places(len(found), self._equal)]

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 from torch.utils.data.distributed import DistributedSampler
+
+from .._core import ConfigError
 
 
 class Peers(Protocol):
@@ -44,8 +47,16 @@ class Share:
         """Return the same without the connection to the others, which other processes cannot use."""
         return Share(self.rank, self.ranks)
 
-    def part(self, batch: list[Any]) -> list[Any]:
-        """Return the contiguous part of a batch, as arrays are shared.
+    def check_batch(self, size: int) -> None:
+        """Raise ConfigError if a batch of this many examples cannot be divided among the ranks."""
+        if size < self.ranks:
+            raise ConfigError(
+                f"batch_size is {size}, fewer than the {self.ranks} ranks that divide a batch; use a larger "
+                "one"
+            )
+
+    def part(self, batch: Any) -> Any:
+        """Return the contiguous part of a list or of the rows of a tensor, as arrays are shared.
 
         >>> [Share(rank, 2).part([0, 1, 2]) for rank in (0, 1)]
         [[0], [1, 2]]
@@ -53,10 +64,28 @@ class Share:
         first, end = (rank * len(batch) // self.ranks for rank in (self.rank, self.rank + 1))
         return batch[first:end]
 
-    def rows(self, tensor: Tensor) -> Tensor:
-        """Return the contiguous part of the rows of a tensor."""
-        first, end = (rank * len(tensor) // self.ranks for rank in (self.rank, self.rank + 1))
-        return tensor[first:end]
+    @torch.no_grad()
+    def sum_all(self, tensors: Sequence[Tensor]) -> None:
+        """Overwrite tensors with their sums over the ranks, as one vector for each dtype."""
+        if self.peers is None:
+            return
+        for dtype in dict.fromkeys(tensor.dtype for tensor in tensors):
+            some = [tensor for tensor in tensors if tensor.dtype == dtype]
+            flat = torch.cat([tensor.flatten() for tensor in some])
+            flat = flat.to(torch.int64) if dtype == torch.bool else flat
+            self.peers.sum(flat)
+            sums = torch.split(flat, [tensor.numel() for tensor in some])
+            for tensor, total in zip(some, sums, strict=True):
+                tensor.copy_(total.view_as(tensor))
+
+    @torch.no_grad()
+    def copy_first(self, tensors: Sequence[Tensor]) -> None:
+        """Overwrite tensors with those of rank 0."""
+        if self.peers is None:
+            return
+        for tensor in tensors if self.rank else ():
+            tensor.zero_()
+        self.sum_all(tensors)
 
     def places(self, count: int, equal: bool) -> slice:
         """Return every `ranks`-th place of `count`; `equal`: as many on each rank, so that some are left out.
@@ -116,9 +145,9 @@ def share_of(loader: Any) -> Share:
 
 
 def tell_pass(loader: Any, index: int) -> None:
-    """Tell a `DistributedSampler` of several processes the number of the pass, which seeds its order."""
+    """Tell a `DistributedSampler` the number of the pass, which seeds its order."""
     for sampler in _samplers(loader):
-        if isinstance(sampler, DistributedSampler) and sampler.num_replicas > 1:
+        if isinstance(sampler, DistributedSampler):
             sampler.set_epoch(index)
 
 

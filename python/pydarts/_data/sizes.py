@@ -19,6 +19,7 @@ from .arrays import NOUNS, ArrayData, as_tensor, channel_statistics, classes_in,
 from .interrupt import of_worker
 from .passes import Passes, is_plain
 from .plausible import check_classes, check_pixels
+from .share import current
 from .source import BatchChecker
 from .unpacking import LABELLED, Contents, Unpacking
 
@@ -159,6 +160,9 @@ def survey(
             labels = torch.tensor(sorted(present))
             check_classes(labels, f"the {role} labels", config, some=role == "validation")
     assert shape is not None
+    peers = current().peers
+    if count_labels and peers is not None:  # a rank may not see every class
+        seen = max(peers.exchange(seen))
     return with_sizes(config, shape, seen if count_labels else classes), firsts
 
 

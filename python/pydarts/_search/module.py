@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from .._core import ConfigError, DataError
 from .._data.draws import SeededLoss
+from .._data.share import current
 from .._data.structure import Layout
 from .._values.hints import add_note, hint
 from .._values.words import listed
@@ -55,6 +56,8 @@ class BoundModule:
             if value.requires_grad and id(value) not in logits
         }
         check_parameters(module, self._parameters)
+        # The engine copies weights and buffers.
+        current().copy_first([value for value in module.parameters() if not value.requires_grad])
         self.weights: Named = {name: value.detach() for name, value in self._parameters.items()}
         self.buffers: Named = dict(module.named_buffers())
         self.tables = given_tables(self.choices)

@@ -7,8 +7,9 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from datetime import timedelta
 from typing import Any
 
@@ -18,18 +19,22 @@ from torch import Tensor
 
 from .. import _core
 from .._core import ConfigError
-from .._data.loaders import on_gpu
-from .._data.share import WHOLE, Share, current, sharing
+from .._data.share import WHOLE, Share, sharing
 from .._values.config import SearchConfig
+from .._values.hints import hint
 
-_POLL = timedelta(seconds=0.5)  # between checks for an interrupt, while others are waited for
+_POLL = timedelta(seconds=0.5)  # between looks at the others, while they are waited for
 _BEAT = 1.0  # seconds between signs of life
 _SILENT = 6.0  # seconds without one after which a rank counts as dead, once the connection is lost
+_HUNG = 60.0  # the same while the connection seems to hold
 _LINGER = 15.0  # seconds that the process with the store waits for the others to read it
+_PATIENCE = 10.0  # seconds of waiting for others to come until a hint says for whom
+_LIMIT = timedelta(days=1)  # of a sum: signs of life limit it, and rank 0 may have a long callback
 _RESUME = "; with a checkpoint_dir, start all ranks again with resume=True"
 _OWN = ("device", "progress")  # options in which ranks may differ
 
-_searches = itertools.count()
+_runs = itertools.count()
+_inside: ContextVar[bool] = ContextVar("inside", default=False)
 
 
 class Ranks:
@@ -39,54 +44,88 @@ class Ranks:
     once, and so does that of a rank that dies. The group of the user is not touched.
     """
 
-    def __init__(self, gpu: bool) -> None:
+    def __init__(self, device: str, poll: Callable[[], None]) -> None:
         self.rank, self.ranks = dist.get_rank(), dist.get_world_size()
-        self.poll: Callable[[], None] = lambda: None
-        """Called while others are waited for; an exception ends the wait."""
-        self._group: Any = dist.new_group(backend=None if gpu else "gloo")
-        self._streams = dist.get_backend(self._group) == "nccl"
+        self._others = [rank for rank in range(self.ranks) if rank != self.rank]
+        self.device = device
+        """The device of this rank."""
+        self._device = torch.device(device)
         store = dist.distributed_c10d._get_default_store()
-        self._store: Any = dist.distributed_c10d.PrefixStore(f"pydarts/{next(_searches)}", store)
-        self._device = torch.device("cuda" if self._streams else "cpu")
+        self._store: Any = dist.distributed_c10d.PrefixStore(f"pydarts/{next(_runs)}", store)
+        self._meet(poll)
+        backend = _backend(self._device)
+        self._streams = backend == "nccl"
+        self._group: Any = dist.new_group(backend=backend, timeout=_LIMIT)
         self._exchanges = itertools.count()
         self._lost, self._closed = False, threading.Event()
+        self._looked, self._beats = 0.0, dict[int, tuple[int, float]]()
         threading.Thread(target=self._beat, name="pydarts signs of life", daemon=True).start()
+
+    def _meet(self, poll: Callable[[], None]) -> None:
+        """Wait until all ranks have come; a group would wait without a word, and for a limited time."""
+        self._store.set(f"here/{self.rank}", "")
+        begun, hinted = time.monotonic(), False
+        while missing := [rank for rank in self._others if not self._store.check([f"here/{rank}"])]:
+            poll()
+            time.sleep(0.02)
+            if not hinted and time.monotonic() - begun > _PATIENCE:
+                hinted = True
+                names = ", ".join(map(str, missing))
+                hint(f"waiting for the same call on rank {names}: all ranks of a process group run together")
 
     @property
     def share(self) -> Share:
         """The share of the data that this rank reads."""
         return Share(self.rank, self.ranks, self)
 
+    def facts(self, computed: int) -> dict[str, str]:
+        """Return what a result says of this rank, which computed some examples in its steps."""
+        return {"rank": f"{self.rank} of {self.ranks}", "examples computed": str(computed)}
+
     def sum(self, tensor: Tensor) -> None:
         """Overwrite a tensor with its sum over the ranks.
 
         Raises:
             RankError: another rank failed or died.
-            KeyboardInterrupt: another rank was interrupted, or this one while it waited.
+            KeyboardInterrupt: another rank was interrupted.
         """
         if self._group is None:
             raise _core.RankError("this rank has left the others")
         try:
             work = dist.all_reduce(tensor, group=self._group, async_op=True)
             while not self._done(work):
-                self.poll()
+                self._look()
         except RuntimeError as error:
-            raise self._loss() from error
+            raise error if isinstance(error, _core.RankError) else self._loss() from error
 
     def _done(self, work: Any) -> bool:
         if self._streams:  # to wait with a limit would end the group
             if not work.is_completed():
                 time.sleep(1e-4)
                 return False
-            work.wait()
-            return True
-        try:
-            work.wait(_POLL)
-        except RuntimeError:
-            if work.is_completed():
-                raise
-            return False
+        else:
+            try:
+                work.wait(_POLL)
+                return True
+            except RuntimeError:
+                if not work.is_completed():
+                    return False
+        work.wait()  # raises what has failed
         return True
+
+    def _look(self) -> None:
+        """Look once a second whether the others that are waited for still work on it."""
+        now = time.monotonic()
+        if now - self._looked < _BEAT:
+            return
+        self._looked = now
+        for rank in self._others:
+            beat, since = self._store.add(f"beat/{rank}", 0), self._beats.get(rank, (-1, now))
+            self._beats[rank] = since if beat == since[0] else (beat, now)
+            if self._store.check([f"why/{rank}"]) or now - self._beats[rank][1] > _HUNG:
+                raise self._loss()
+        if self._store.check(["lost"]):
+            raise self._loss()
 
     def exchange(self, value: Any) -> list[Any]:
         """Return the value that each rank gives, which JSON can hold."""
@@ -100,19 +139,28 @@ class Ranks:
 
     def leave(self, why: tuple[str, bool]) -> None:
         """Close the group; `why`: the failure of this rank, and whether it is an interrupt of the user."""
-        if not self._lost and self._group is not None:  # otherwise the others know another reason
-            message, interrupted = why
-            with suppress(RuntimeError):
-                self._store.set(f"why/{self.rank}", json.dumps((message[:1000], interrupted)))
-        self.close()
+        if self._group is None:
+            return
+        if self._lost:  # the others know another reason
+            self.close(abort=True)
+            return
+        message, interrupted = why
+        with suppress(RuntimeError):
+            self._store.set(f"why/{self.rank}", json.dumps((message[:1000], interrupted)))
+            self._store.set(f"noticed/{self.rank}", "")
+            self.close(abort=True)
+            self._let_read(self._others)
 
-    def close(self) -> None:
-        """Close the group; may be called twice."""
+    def close(self, abort: bool = False) -> None:
+        """Close the group; may be called twice. `abort`: what it still computes is given up."""
         self._closed.set()
         group, self._group = self._group, None
-        if group is not None:
-            with suppress(RuntimeError, ValueError, AssertionError):
-                dist.destroy_process_group(group)
+        if group is None:
+            return
+        with suppress(RuntimeError, ValueError, AssertionError):
+            if abort and self._streams:  # otherwise it would wait for its kernels
+                group._get_backend(self._device).abort()
+            dist.destroy_process_group(group)
 
     def _beat(self) -> None:
         """Count in the store as long as this process lives, also while it computes."""
@@ -130,31 +178,31 @@ class Ranks:
             found, alive = self._reason()
             if isinstance(found, _core.RankError):
                 self._store.set("lost", str(found))
-            if self.rank == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
-                self._let_read(alive)
+            self._let_read(alive)
         except RuntimeError:  # the store is in the process of rank 0, unless torchrun keeps it
             found = _core.RankError(f"rank 0 of {self.ranks} has ended or died{_RESUME}")
         return found
 
-    def _reason(self) -> tuple[BaseException, set[int]]:
+    def _reason(self) -> tuple[BaseException, Collection[int]]:
         """Return why another rank is gone, and the ranks that live."""
-        others = [rank for rank in range(self.ranks) if rank != self.rank]
 
         def beats() -> list[int]:
-            return [self._store.add(f"beat/{rank}", 0) for rank in others]
+            return [self._store.add(f"beat/{rank}", 0) for rank in self._others]
 
         begun, first, alive = time.monotonic(), beats(), set[int]()
         while True:
-            alive |= {rank for rank, was, now in zip(others, first, beats(), strict=True) if now != was}
-            failed = [rank for rank in others if self._store.check([f"why/{rank}"])]
+            failed = [rank for rank in self._others if self._store.check([f"why/{rank}"])]
             if failed:
                 message, interrupted = json.loads(self._store.get(f"why/{failed[0]}"))
+                rest = {*self._others} - {*failed}
                 if interrupted:
-                    return KeyboardInterrupt(f"rank {failed[0]} was interrupted"), alive
-                return _core.RankError(f"rank {failed[0]} of {self.ranks} failed: {message}"), alive
+                    return KeyboardInterrupt(f"rank {failed[0]} was interrupted"), rest
+                return _core.RankError(f"rank {failed[0]} of {self.ranks} failed: {message}"), rest
             if self._store.check(["lost"]):
-                return _core.RankError(self._store.get("lost").decode()), alive
-            silent = [rank for rank in others if rank not in alive]
+                return _core.RankError(self._store.get("lost").decode()), ()
+            moved = zip(self._others, first, beats(), strict=True)
+            alive |= {rank for rank, was, now in moved if now != was}
+            silent = [rank for rank in self._others if rank not in alive]
             if not silent:
                 return _core.RankError(f"rank {self.rank} of {self.ranks} lost the others{_RESUME}"), alive
             if time.monotonic() - begun > _SILENT:
@@ -163,12 +211,23 @@ class Ranks:
                 return _core.RankError(f"{ranks} {names} of {self.ranks} died{_RESUME}"), alive
             time.sleep(0.1)
 
-    def _let_read(self, alive: set[int]) -> None:
-        """Keep the store until the living ranks have read why, which they may do after a long step only."""
+    def _let_read(self, ranks: Collection[int]) -> None:
+        """If this process holds the store, keep it until others have noticed, which may take a long step."""
+        if self.rank or os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
+            return
         end = time.monotonic() + _LINGER
-        while time.monotonic() < end and not all(self._store.check([f"noticed/{rank}"]) for rank in alive):
+        while time.monotonic() < end and not all(self._store.check([f"noticed/{rank}"]) for rank in ranks):
             time.sleep(0.1)
-        time.sleep(2 * 0.1)
+        time.sleep(0.2)  # in which they read the reason
+
+
+def _backend(device: torch.device) -> str:
+    """Return the backend of the initialised group for a device; gloo also sums on a GPU."""
+    try:
+        found = dist.distributed_c10d._get_default_group()._get_backend(device)
+    except RuntimeError:  # it has none
+        return "gloo"
+    return "nccl" if type(found).__name__ == "ProcessGroupNCCL" else "gloo"
 
 
 def several() -> bool:
@@ -177,29 +236,40 @@ def several() -> bool:
 
 
 @contextmanager
-def together(gpu: bool, poll: Callable[[], None]) -> Iterator[Ranks | None]:
+def together(device: str, poll: Callable[[], None]) -> Iterator[Ranks | None]:
     """Join the processes of the initialised group, whose members each read a share of the data.
 
-    Yields None if there is no group, or only this process in it. An exception ends the run of all. `poll` is
-    called while others are waited for.
+    Yields None if there is no group, or only this process in it, and inside another run: a callback is called
+    on rank 0 alone. An exception ends the run of all. `device` is that of this rank; `poll` is called while
+    others are waited for to come.
     """
-    if not several():
-        yield None
-        return
-    if current().peers is not None:  # in a callback of rank 0, which the others do not call
+    if not several() or _inside.get():
         with sharing(WHOLE):
             yield None
         return
-    ranks = Ranks(gpu)
-    ranks.poll = poll
+    token, ranks = _inside.set(True), None
     try:
+        ranks = Ranks(device, poll)
         with sharing(ranks.share):
             yield ranks
     except BaseException as error:
-        ranks.leave((str(error) or type(error).__name__, isinstance(error, KeyboardInterrupt)))
+        if ranks is not None:
+            ranks.leave((str(error) or type(error).__name__, isinstance(error, KeyboardInterrupt)))
         raise
     finally:
-        ranks.close()
+        _inside.reset(token)
+        if ranks is not None:
+            ranks.close()
+
+
+def own_device(device: str, gpu: bool) -> str:
+    """Return the device of this rank: of GPUs that of LOCAL_RANK, which torchrun sets, if none is given."""
+    if not gpu:
+        return "cpu"
+    if device not in ("auto", "cuda") or not several():
+        return device
+    local = int(os.environ.get("LOCAL_RANK", dist.get_rank()))
+    return f"cuda:{local % torch.cuda.device_count()}"
 
 
 def of_rank(config: SearchConfig, ranks: Ranks) -> SearchConfig:
@@ -212,15 +282,7 @@ def of_rank(config: SearchConfig, ranks: Ranks) -> SearchConfig:
         raise ConfigError(
             "batch_size='auto' does not apply to several ranks; give the number of examples of all ranks"
         )
-    if on_gpu(config) and config.device in ("auto", "cuda"):
-        config = config.replace(device=own_gpu(ranks))
-    return config.replace(progress=False) if ranks.rank else config
-
-
-def own_gpu(ranks: Ranks) -> str:
-    """Return the GPU of this rank: that of LOCAL_RANK, which torchrun sets."""
-    local = int(os.environ.get("LOCAL_RANK", ranks.rank))
-    return f"cuda:{local % torch.cuda.device_count()}"
+    return config.replace(device=ranks.device, progress=config.progress and not ranks.rank)
 
 
 def check_alike(options: Mapping[str, Any], ranks: Ranks) -> None:
@@ -238,3 +300,26 @@ def check_alike(options: Mapping[str, Any], ranks: Ranks) -> None:
             f"{name} is {own[name]!r} on rank {ranks.rank} and {first.get(name)!r} on rank 0; all ranks of a "
             "process group work on one run: give them one configuration"
         )
+
+
+def checked_facts(facts: Mapping[str, str], ranks: Ranks) -> dict[str, str]:
+    """Return the facts of rank 0 about data and loss.
+
+    Raises:
+        DataError: arrays or texts differ, of which each rank takes its share.
+    """
+    first: dict[str, str] = ranks.exchange(dict(facts))[0]
+    for part in whole_parts(facts):
+        names = [name for name in facts if name.startswith(f"{part}.")]
+        for name in (name for name in names if facts[name] != first.get(name)):
+            raise _core.DataError(
+                f"{name} is {facts[name]} on rank {ranks.rank} and {first.get(name)} on rank 0; give all "
+                "ranks the same arrays: each takes its share of every batch"
+            )
+    return first
+
+
+def whole_parts(facts: Mapping[str, str]) -> list[str]:
+    """Return the parts of the data that all ranks get as a whole: those of arrays and texts."""
+    parts = (name.removesuffix(".source") for name in facts if name.endswith(".source"))
+    return [part for part in parts if facts[f"{part}.source"] in ("arrays", "tokens")]

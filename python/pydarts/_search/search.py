@@ -42,7 +42,7 @@ from .observers import Observers
 from .operations import bound_operations
 from .own import NetworkLike, own_network
 from .progress import Progress
-from .ranks import check_alike, of_rank, together
+from .ranks import check_alike, checked_facts, of_rank, own_device, together
 
 
 @takes_options_as("cfg", "SearchConfig", lambda: [field.name for field in FIELDS])
@@ -168,7 +168,7 @@ def _searched(
     sources: Sources | None = None
     tables = {} if own is None else own.tables
     try:
-        with watch, together(on_gpu(config), watch.check) as ranks:
+        with watch, together(own_device(config.device, on_gpu(config)), watch.check) as ranks:
             if ranks is not None:
                 config = of_rank(config, ranks)
                 hooks = () if ranks.rank else hooks  # rank 0 alone calls, draws and writes
@@ -180,19 +180,17 @@ def _searched(
             sources.pause_with(gate)
             facts = sources.facts | dict(_facts(loss, metric, unpack) if own is None else own.facts)
             check_start(sources.config)
-            operations = None
             if own is None:
                 check_plan(sources.config)
                 operations = bound_operations(sources.config.resolved_space, config.seed, watch.check)
                 facts |= {} if operations is None else operations.facts(sources.config.channels)
-            if own is None:
                 costs = target_costs(sources.config)
             else:
-                costs = choice_costs(sources.config, own.module, sources.first)
+                operations, costs = None, choice_costs(sources.config, own.module, sources.first)
             facts |= latency_facts(costs)
             if ranks is not None:
                 check_alike(json.loads(sources.config.to_json()), ranks)
-                facts = ranks.exchange(facts)[0]
+                facts = checked_facts(facts, ranks)
             shown = any(callback.shows_progress for callback in hooks)
             if config.progress and not shown:
                 progress = Progress(sources.config, tables)
@@ -222,6 +220,7 @@ def _searched(
             sources.close()
     if watch.seen and outcome["status"] != "complete":  # the interrupt caused it, whatever the status says
         outcome["status"], outcome["error"] = "interrupted", None
+    outcome["rank"] = {} if ranks is None else ranks.facts(outcome["computed"])
     # A search that does no step has the results, the data and the loss of its checkpoint.
     outcome["fingerprint"] = outcome["fingerprint"] or facts  # checkpoints of earlier versions have none
     same = outcome["fingerprint"] == facts
@@ -290,7 +289,7 @@ def _result(
         status=outcome["status"],
         state_dict=outcome["state_dict"],
         threads=outcome["threads"],
-        environment=environment(outcome["device"], precision=outcome["precision"]),
+        environment=environment(outcome["device"], precision=outcome["precision"], **outcome["rank"]),
         loss=loss,
         fingerprint=outcome["fingerprint"],
         class_counts=class_counts,

@@ -25,10 +25,10 @@ class Descent(Generic[N, S]):
         if settings.channels_last:
             self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.settings = settings
+        self.parallel = Parallel(self.network)
         self.weights = Weights(self.network, moving_share(settings.ema))
         if settings.ema:
             self.weights.begin_average()
-        self.parallel = Parallel(self.network)
         self._optimizer = torch.optim.SGD(
             [weight for weight in network.parameters() if weight.requires_grad],
             lr=settings.learning_rate,

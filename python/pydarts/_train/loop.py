@@ -14,6 +14,7 @@ from torch import Tensor
 from .. import _core
 from .._data.fingerprint import comparable
 from .._data.interrupt import InterruptWatch
+from .._data.share import current
 from .._results.history import History, TrainRecord, record_from
 from .._values.ambient import kept
 from .._values.hints import hint
@@ -84,6 +85,7 @@ class Loop:
     ) -> None:
         """Train until the last epoch is over."""
         self._resume()
+        self._check_beginning()
         for epoch in range(len(self._records), self._epochs):
             begun = perf_counter()
             if progress is not None:
@@ -112,6 +114,16 @@ class Loop:
                 with kept():
                     callback.on_epoch(record)
             watch.check()
+
+    def _check_beginning(self) -> None:
+        peers = current().peers
+        epochs = [] if peers is None else peers.exchange(len(self._records))
+        if len({*epochs}) > 1:
+            found = ", ".join(f"{count} on rank {rank}" for rank, count in enumerate(epochs))
+            raise _core.CheckpointError(
+                f"the number of epochs that were trained is {found}; give all ranks the same "
+                "checkpoint_dir, on storage that they share"
+            )
 
     def _train(
         self,

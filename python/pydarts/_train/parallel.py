@@ -6,7 +6,7 @@ docs/decisions/ranks.md).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
@@ -22,10 +22,7 @@ class Parallel:
         self.numbers = (self.share.rank,) if self.share.ranks > 1 else ()
         """What is added to the seeds of this rank, such as that of dropout: nothing in a process alone."""
         self._weights = [weight for weight in network.parameters() if weight.requires_grad]
-        if self.numbers and self.share.rank:  # the initial weights are those of rank 0
-            for tensor in (*network.parameters(), *network.buffers()):
-                tensor.data.zero_()
-        self._sum([*network.parameters(), *network.buffers()])
+        self.share.copy_first([*network.parameters(), *network.buffers()])
 
     @torch.no_grad()
     def average_gradients(self, examples: int) -> None:
@@ -37,29 +34,16 @@ class Parallel:
             grad.new_tensor(float(w.grad is not None)) for w, grad in zip(self._weights, grads, strict=True)
         ]
         count = grads[0].new_tensor(float(examples))
-        self._sum([*grads, *found, count])
-        for weight, grad, uses in zip(self._weights, grads, found, strict=True):
-            weight.grad = None if not uses else grad / count
+        self.share.sum_all([*grads, *found, count])
+        used = torch.stack(found).tolist()
+        for weight, grad, uses in zip(self._weights, grads, used, strict=True):
+            weight.grad = grad / count if uses else None
 
     @torch.no_grad()
     def average(self, tensors: Iterable[Tensor]) -> None:
         """Overwrite floating-point tensors, such as running statistics, with their means over the ranks."""
         some = [tensor for tensor in tensors if tensor.is_floating_point()]
         if self.numbers and some:
-            self._sum(some)
+            self.share.sum_all(some)
             for tensor in some:
                 tensor /= self.share.ranks
-
-    @torch.no_grad()
-    def _sum(self, tensors: Sequence[Tensor]) -> None:
-        """Overwrite tensors with their sums over the ranks, as one vector for each dtype."""
-        if self.share.peers is None:
-            return
-        for dtype in dict.fromkeys(tensor.dtype for tensor in tensors):
-            some = [tensor for tensor in tensors if tensor.dtype == dtype]
-            flat = torch.cat([tensor.flatten() for tensor in some])
-            flat = flat.to(torch.int64) if dtype == torch.bool else flat
-            self.share.peers.sum(flat)
-            sums = torch.split(flat, [tensor.numel() for tensor in some])
-            for tensor, total in zip(some, sums, strict=True):
-                tensor.copy_(total.view_as(tensor))

@@ -48,6 +48,7 @@ class TextTask:
     ) -> None:
         self.network = network.to(device)
         self.settings = settings
+        self.parallel = Parallel(self.network)
         self.weights = Weights(self.network)
         vocabulary = int(network.arguments["vocabulary"])
         self._poll, self._epoch = poll, 0
@@ -63,12 +64,11 @@ class TextTask:
                     f"expected {name} tokens from 0 to {vocabulary - 1} for a network of {vocabulary} words, "
                     f"got tokens from {low} to {high}"
                 )
-        self.parallel = Parallel(self.network)
         share = self.parallel.share
         read = columns(train, settings.batch_size, least, "training")
-        self._train = share.rows(read.T).T.contiguous().to(device)
+        self._train = share.part(read.T).T.contiguous().to(device)
         read = columns(valid, settings.eval_batch_size, 2, "validation")
-        self._valid = share.rows(read.T).T.contiguous().to(device)
+        self._valid = share.part(read.T).T.contiguous().to(device)
         self._optimizer = torch.optim.SGD(
             network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
         )

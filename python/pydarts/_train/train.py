@@ -19,7 +19,7 @@ from .._results.environment import environment
 from .._results.result import SearchResult, Status
 from .._search.callbacks import listeners
 from .._search.metrics import MetricFunction
-from .._search.ranks import check_alike, own_gpu, together
+from .._search.ranks import Ranks, check_alike, checked_facts, own_device, together, whole_parts
 from .._values.ambient import plain
 from .._values.arguments import configuration, takes_options_as
 from .._values.callables import check_loss
@@ -162,6 +162,8 @@ def _trained(
     unpack: Unpack | None,
 ) -> TrainResult:
     device = config.resolved_device
+    if device.type == "cuda" and device.index is None:
+        device = torch.device(own_device("cuda", gpu=True))
     watch = InterruptWatch()
     forget()
     status: Status = "complete"
@@ -172,16 +174,18 @@ def _trained(
     try:
         with (
             watch,
-            together(device.type == "cuda", watch.check) as ranks,
+            together(str(device), watch.check) as ranks,
             held(None if ranks is not None and ranks.rank else config.checkpoint_dir),
         ):
             first = ranks is None or ranks.rank == 0
             if ranks is not None:
                 check_alike(json.loads(json.dumps(config.to_dict())), ranks)
-                device = torch.device(own_gpu(ranks)) if device.type == "cuda" else device
                 hooks = hooks if first else ()  # rank 0 alone calls, draws and writes
             task = open_task(network, loader, config, device, watch.check, loss, metric, unpack)
             config = config.replace(**asdict(task.settings))  # type: ignore[call-overload]
+            if ranks is not None:
+                task.facts = checked_facts(task.facts, ranks)
+                _check_steps(task, ranks)
             loop = Loop(task, config, writes=first)
             words = isinstance(task.network, LanguageModel)
             progress = TrainProgress(task.settings.epochs, words=words) if config.progress and first else None
@@ -208,6 +212,26 @@ def _trained(
     config = config.replace(**loop.statistics)
     result = TrainResult(trained.eval(), loop.history, config, status, where, loop.facts)
     return end(result, error, hooks, "training")
+
+
+def _check_steps(task: Task, ranks: Ranks) -> None:
+    """Check that every rank does as many steps, and has an example of each batch.
+
+    Raises:
+        ConfigError: a batch has fewer examples than there are ranks.
+        DataError: ranks have other numbers of batches, or it is unknown how many.
+    """
+    if whole_parts(task.facts):
+        ranks.share.check_batch(asdict(task.settings)["batch_size"])  # type: ignore[call-overload]
+    counts = ranks.exchange(task.step_count(0))
+    if None in counts or len({*counts}) > 1:
+        found = ", ".join(
+            f"{'unknown' if count is None else count} on rank {r}" for r, count in enumerate(counts)
+        )
+        raise _core.DataError(
+            f"the number of training batches is {found}; give all ranks equally many, by loaders with a "
+            "length"
+        )
 
 
 def open_task(

@@ -125,6 +125,10 @@ impl Relaxed<'_> {
         let own = self.own_parts(batch, &division, averages.as_mut(), compute);
         // The others wait for the sum.
         let mut mean = self.ranks.or_leave(own)?;
+        if !self.ranks.alone() && mean.loss.correct.is_none() {
+            // Other ranks may count; NaN says that not all do.
+            mean.loss.correct = Some(mean.loss.value.f_full_like(f64::NAN)?);
+        }
         let of_buffers = averages.iter_mut().flat_map(Averages::sums);
         self.ranks.sum_all(&mut mean.sums().chain(of_buffers).collect::<Vec<_>>(), self.network.kind())?;
         if let Some(mut averages) = averages {
