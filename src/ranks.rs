@@ -2,8 +2,8 @@
 //! gradients and statistics are summed, so that all of them take the same steps.
 //!
 //! A failure of one rank must not leave the others waiting. Between steps a failure is exchanged: [`Ranks::agree`]. Inside
-//! one, where the others already wait for a sum, the rank leaves ([`Ranks::leave`]), and their sum fails. A rank that dies
-//! leaves without a word.
+//! one, where the others already wait for a sum, the rank leaves ([`Ranks::or_leave`]), and their sum fails. So it does when
+//! a rank dies.
 
 use std::cell::Cell;
 
@@ -12,7 +12,7 @@ use tch::{Device, Kind, Tensor};
 use crate::error::{Error, ErrorKind, Result};
 use crate::params::{copy, upload};
 
-/// What connects the ranks of a search.
+/// The connection between the ranks of a search.
 pub trait Collective {
     /// The number of this rank, from 0.
     fn rank(&self) -> usize;
@@ -32,7 +32,7 @@ enum Bond {
     Together,
     /// All know that one of them has failed. They still exchange, to save what they have.
     Ending,
-    /// At least one is gone: nothing can be exchanged.
+    /// At least one has left or died: nothing can be exchanged.
     Apart,
 }
 
@@ -155,7 +155,7 @@ impl<'a> Ranks<'a> {
         let told: Vec<i64> = [state].into_iter().chain(numbers).collect();
         let told = match self.gather_numbers(&told) {
             Ok(told) => told,
-            // The own failure comes first.
+            // A failure of this rank says more than the loss of the others.
             Err(lost) => return Err(own.err().unwrap_or(lost)),
         };
         let Some(failed) = told.iter().position(|row| row[0] != 0) else {

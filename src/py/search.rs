@@ -82,7 +82,7 @@ pub fn search<'py>(
             let makers = own.as_deref().map(|own| own as &dyn Makers);
             let plan = Plan::of_config(&config, makers).map_err(to_python)?;
             let expected = Expected::of_plan(&plan, config.data.bptt, kind, device);
-            // Ranks sum on the host's call.
+            // The host starts every sum over ranks, so such a step cannot be captured.
             let captures = own.is_none() && ranks.is_none();
             let graphs = if captures { graph_capture(py, &config, device)? } else { None };
             (Beginning::Plan(Box::new(plan)), expected, graphs)

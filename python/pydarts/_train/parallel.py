@@ -27,7 +27,7 @@ class Parallel:
     @torch.no_grad()
     def average_gradients(self, examples: int) -> None:
         """Replace gradients of means over own examples by those of the mean over all ranks' examples."""
-        if not self.numbers:
+        if self.share.peers is None:
             return
         grads = [torch.zeros_like(w) if w.grad is None else w.grad * examples for w in self._weights]
         found = [
@@ -43,7 +43,7 @@ class Parallel:
     def average(self, tensors: Iterable[Tensor]) -> None:
         """Overwrite floating-point tensors, such as running statistics, with their means over the ranks."""
         some = [tensor for tensor in tensors if tensor.is_floating_point()]
-        if self.numbers and some:
+        if self.share.peers is not None and some:
             self.share.sum_all(some)
             for tensor in some:
                 tensor /= self.share.ranks

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields
 from typing import Any
@@ -179,7 +178,7 @@ def _trained(
         ):
             first = ranks is None or ranks.rank == 0
             if ranks is not None:
-                check_alike(json.loads(json.dumps(config.to_dict())), ranks)
+                check_alike(config.to_dict(), ranks)
                 hooks = hooks if first else ()  # rank 0 alone calls, draws and writes
             task = open_task(network, loader, config, device, watch.check, loss, metric, unpack)
             config = config.replace(**asdict(task.settings))  # type: ignore[call-overload]

@@ -45,7 +45,7 @@ impl Collective for PyCollective {
 
     fn leave(&self, why: &Error) {
         let why = (why.detail.as_str(), why.kind == ErrorKind::Interrupted);
-        // There is nobody to tell if this fails: the others see that the connection is closed.
+        // If this fails, the others still notice that the connection is closed.
         let _ = Python::attach(|py| self.object.call_method1(py, "leave", (why,)).map(drop));
     }
 }
