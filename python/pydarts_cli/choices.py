@@ -32,7 +32,7 @@ SEARCH = Group(
             "seed", "device", "precision", "record", "resume", "checkpoint_dir", "checkpoint_every",
             "progress", "log_every", "metric_mode",
         ),
-        "Engine": ("passes", "graph", "memory", "micro_batch"),
+        "Engine": ("passes", "graph", "memory", "micro_batch", "sync_batch_norm"),
     },
 )  # fmt: skip
 

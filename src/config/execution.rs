@@ -19,6 +19,7 @@ options! {
         [38] micro_batch: Option<usize> = None => optional(whole(1));
         [39] log_every: usize = 1 => whole(1), may_differ;
         [40] graph: Graph = Graph::Auto => choice, may_differ;
+        [80] sync_batch_norm: bool = false => flag;
         // The preset from which the configuration was made: a label.
         [79] algorithm: Option<String> = None => optional(label), may_differ;
     }

@@ -18,7 +18,7 @@ fn read(value: Value) -> SearchConfig {
 const NAMES: &str = "space channels layers nodes operations num_classes in_channels image_size epochs batch_size \
     hypergradient epsilon weight_lr weight_lr_min weight_momentum weight_decay grad_clip arch_lr arch_betas \
     arch_weight_decay arch_start_epoch train_portion augment seed device precision record checkpoint_dir resume \
-    progress mean std cutout checkpoint_every eval_batch_size passes memory micro_batch log_every graph units bptt dropout_rows dropout_embedded dropout_input dropout_hidden dropout_output slowness relaxation selection stop clip_virtual_step metric_mode arch_init arch_optimizer arch_grad_clip order arch_every weight_nesterov weight_lr_schedule probe_every partial_channels edge_normalization auxiliary_skip perturbation arch_terms drop_path skip_dropout curvature_every algorithm";
+    progress mean std cutout checkpoint_every eval_batch_size passes memory micro_batch log_every graph units bptt dropout_rows dropout_embedded dropout_input dropout_hidden dropout_output slowness relaxation selection stop clip_virtual_step metric_mode arch_init arch_optimizer arch_grad_clip order arch_every weight_nesterov weight_lr_schedule probe_every partial_channels edge_normalization auxiliary_skip perturbation arch_terms drop_path skip_dropout curvature_every algorithm sync_batch_norm";
 
 #[test]
 fn the_defaults_are_the_published_ones_in_the_documented_order() {
@@ -43,7 +43,8 @@ fn the_defaults_are_the_published_ones_in_the_documented_order() {
             "arch_optimizer": "adam", "arch_grad_clip": null, "order": "arch_first", "arch_every": 1,
             "weight_nesterov": false, "weight_lr_schedule": "epoch", "probe_every": null, "partial_channels": 1,
             "edge_normalization": false, "auxiliary_skip": null, "perturbation": null, "arch_terms": [],
-            "drop_path": 0.0, "skip_dropout": 0.0, "curvature_every": null, "algorithm": null
+            "drop_path": 0.0, "skip_dropout": 0.0, "curvature_every": null, "algorithm": null,
+            "sync_batch_norm": false
         })
     );
     assert_eq!(SearchConfig::from_json("{}").unwrap(), SearchConfig::default());

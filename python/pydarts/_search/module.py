@@ -21,6 +21,7 @@ from ..nn._function import Named
 from ..nn._module import called, check_shapes
 from ..nn._places import moved, places_of
 from ..nn._settled import is_fresh, settle
+from .batch_norm import Synchronised
 from .kept import Kept
 from .metrics import Counter, Metric, check_classes
 from .network import GivenTable, Watched, check_mixing, check_twice, checked_loss
@@ -36,6 +37,7 @@ class BoundModule:
         metric: what evaluations measure; None: only the loss and the correct predictions.
         seed: of what is drawn.
         poll: called while another section of code that draws runs.
+        sync_batch_norm: batch norms use the statistics of all ranks.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class BoundModule:
         metric: Metric | None,
         seed: int,
         poll: Callable[[], None],
+        sync_batch_norm: bool = False,
     ) -> None:
         self.module, self._loss, self._correct, self._metric = module, loss, correct, metric
         self.choices = choices_in(module)
@@ -66,6 +69,7 @@ class BoundModule:
         self._live: list[tuple[nn.Module, str, Tensor]] = []
         self._frozen = [part for part in module.modules() if not part.training]
         self._norms = [part for part in module.modules() if part.training and is_fresh(part)]
+        self._synchronised = Synchronised(module, current()) if sync_batch_norm else None
         self._recurrent = any(isinstance(part, nn.RNNBase) for part in module.modules())
         self._training: bool | None = None
         self._seeded = SeededLoss(self._compute, seed, poll)
@@ -78,6 +82,11 @@ class BoundModule:
     def bind(self, w: Named, m: Named, buffers: Named, samples: bool) -> tuple[list[Tensor], list[Tensor]]:
         """See `BoundNetwork`."""
         self._samples = samples
+        if samples and self._synchronised is not None:
+            raise ConfigError(
+                "sync_batch_norm is True and the relaxation samples candidates, other ones on each rank, so "
+                "that ranks would call different layers; use another relaxation or leave it out"
+            )
         moved(self.module, device=next(iter(w.values())).device)
         for name, places in places_of(self.module).items():
             if name in buffers:
@@ -122,6 +131,8 @@ class BoundModule:
     ) -> tuple[Tensor, Tensor | None]:
         """See `BoundNetwork`."""
         watched = Watched(dict(zip(layout.paths, tensors, strict=True)))
+        if self._synchronised is not None:
+            self._synchronised.examples = len(tensors[0])
         self._kept.begin(mode)
         inputs, targets = layout.rebuild(tensors)
         some = next(iter(self._parameters.values()))

@@ -170,18 +170,20 @@ class BoundFunction:
         return value, _count(correct, some, len(tensors[0]))
 
 
-def of_function(network: FunctionNetwork, loss: Any, metric: Any, seed: int) -> OwnNetwork:
+def of_function(network: FunctionNetwork, loss: Any, metric: Any, config: SearchConfig) -> OwnNetwork:
     """Return what a search needs to know about a `FunctionNetwork`.
 
     Raises:
-        ConfigError: `loss` or `metric` is given.
+        ConfigError: `loss` or `metric` is given, or batch norms are to be synchronised.
     """
+    if config.sync_batch_norm:
+        raise ConfigError("sync_batch_norm is True; it applies to the batch norms of modules only")
     for name, value in (("loss", loss), ("metric", metric)):
         if value is not None:
             raise ConfigError(f"a FunctionNetwork computes its own loss; leave out `{name}`")
     tables = {table.name: AlphaTable(table.name, table.labels, table.candidates) for table in network.tables}
     name = short_name(network.loss)
-    return OwnNetwork(tables, network.facts, name, lambda _, poll: BoundFunction(network, seed, poll))
+    return OwnNetwork(tables, network.facts, name, lambda _, poll: BoundFunction(network, config.seed, poll))
 
 
 def dtype_of(precision: str) -> torch.dtype:
@@ -205,6 +207,11 @@ def check_options(config: SearchConfig) -> None:
     if config.precision == "bfloat16":
         raise ConfigError(
             'precision "bfloat16" applies to compiled spaces; use "float32" and autocast in the network'
+        )
+    if config.sync_batch_norm and config.micro_batch is not None:
+        raise ConfigError(
+            f"sync_batch_norm is True and micro_batch is {config.micro_batch}; synchronised batch norm "
+            "needs whole batches: leave out one of them"
         )
     if config.batch_size == "auto":
         raise ConfigError('batch_size "auto" requires a compiled space, whose memory is known; give a number')

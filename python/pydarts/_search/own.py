@@ -40,7 +40,7 @@ def own_network(
     """
     check_edges(config)
     if isinstance(network, FunctionNetwork):
-        return of_function(network, loss, metric, config.seed)
+        return of_function(network, loss, metric, config)
     check_selection(config)
     module = built(network, config.seed)
     if not module.training:
@@ -69,6 +69,7 @@ def own_network(
             None if metric is None else Metric(metric, config.seed, poll),
             config.seed,
             poll,
+            config.sync_batch_norm,
         ),
         module=module,
     )

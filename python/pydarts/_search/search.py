@@ -141,6 +141,8 @@ def search(
     if network is None:
         check_loss(loss)
         check_metric(metric, config.metric_mode)
+        if config.sync_batch_norm:
+            raise ConfigError("sync_batch_norm is True; it applies to networks of your own: leave it out")
         for name, value in (("metric", metric), ("unpack", unpack)):
             if value is not None and config.resolved_space.kind == "recurrent":
                 raise ConfigError(f"{name} does not apply to texts; leave it out")

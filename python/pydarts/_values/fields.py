@@ -389,6 +389,13 @@ FIELDS = (
         "None",
         "label for reports, which `preset` sets; without effect on the search (ours)",
     ),
+    Field(
+        "sync_batch_norm",
+        "bool",
+        "False",
+        "batch norms of a network of your own use the statistics of the whole batch if several ranks share "
+        "it; without effect in one process (ours)",
+    ),
 )
 
 

@@ -103,6 +103,7 @@ class ConfigFields(TypedDict, total=False):
     skip_dropout: float | Schedule | Mapping[str, Any]
     curvature_every: int | None
     algorithm: str | None
+    sync_batch_norm: bool
 
 class ConfigAttributes:
     @property
@@ -186,6 +187,7 @@ class ConfigAttributes:
     def skip_dropout(self) -> float | Schedule: ...
     curvature_every: int | None
     algorithm: str | None
+    sync_batch_norm: bool
 
 class Field(NamedTuple):
     name: str
