@@ -50,20 +50,24 @@ class Synchronised:
     def _forward(self, norm: _BatchNorm, share: Share, x: Tensor) -> Tensor:
         if not norm.training:
             return _BatchNorm.forward(norm, x)
-        norm._check_input_dim(x)
+        check: Any = norm._check_input_dim
+        check(x)
         dimensions = [dimension for dimension in range(x.dim()) if dimension != 1]
         shape = [-1 if dimension == 1 else 1 for dimension in range(x.dim())]
+        wide = x.to(torch.promote_types(x.dtype, torch.float32))  # autocast may have made it narrow
         # The mean first: E[x²] - E[x]² would lose digits.
-        own = torch.cat([x.sum(dimensions), x.new_tensor([x.numel() / x.shape[1]])])
-        total: Any = _Sum.apply(own, share, self.examples)
+        own = torch.cat([wide.sum(dimensions), wide.new_tensor([x.numel() / x.shape[1]])])
+        total = _sum(own, share, self.examples)
         count = total[-1].detach()
-        centred = x - (total[:-1] / count).view(shape)
-        squares: Any = _Sum.apply((centred * centred).sum(dimensions), share, self.examples)
+        centred = wide - (total[:-1] / count).view(shape)
+        squares = _sum((centred * centred).sum(dimensions), share, self.examples)
         if norm.running_mean is not None and norm.running_var is not None:
             _move(norm, total[:-1] / count, squares / (count - 1))
         scale = torch.rsqrt(squares / count + norm.eps)
-        y = centred * scale.view(shape)
-        return y if norm.weight is None else y * norm.weight.view(shape) + norm.bias.view(shape)
+        y: Tensor = centred * scale.view(shape)
+        if norm.weight is not None:
+            y = y * norm.weight.view(shape) + norm.bias.view(shape)
+        return y.to(x.dtype)
 
 
 @torch.no_grad()
@@ -93,7 +97,7 @@ class _Sum(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Any:
-        return _WeightedSum.apply(gradient, ctx.share, ctx.examples), None, None
+        return _weighted(gradient, ctx.share, ctx.examples), None, None
 
 
 class _WeightedSum(torch.autograd.Function):
@@ -106,7 +110,11 @@ class _WeightedSum(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Any:
-        return _Sum.apply(gradient, ctx.share, ctx.examples), None, None
+        return _sum(gradient, ctx.share, ctx.examples), None, None
+
+
+_sum: Any = _Sum.apply
+_weighted: Any = _WeightedSum.apply
 
 
 def _summed(tensor: Tensor, share: Share) -> Tensor:
