@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 import json
 import os
@@ -26,7 +27,8 @@ from .._values.hints import hint
 _POLL = timedelta(seconds=0.5)  # between looks at the others, while they are waited for
 _BEAT = 1.0  # seconds between signs of life
 _SILENT = 6.0  # seconds without one after which a rank counts as dead, once the connection is lost
-_HUNG = 60.0  # the same while the connection seems to hold
+_HUNG = 60.0  # the same while the connection seems to hold, and of the store without an answer
+_ENDING = 5.0  # seconds in which a sum fails after the others have closed their groups
 _LINGER = 15.0  # seconds that the process with the store waits for the others to read it
 _PATIENCE = 10.0  # seconds of waiting for others to come until a hint says for whom
 _LIMIT = timedelta(days=1)  # of a sum: signs of life limit it, and rank 0 may have a long callback
@@ -35,6 +37,8 @@ _OWN = ("device", "progress")  # options in which ranks may differ
 
 _runs = itertools.count()
 _inside: ContextVar[bool] = ContextVar("inside", default=False)
+_abandoned: list[Any] = []
+"""Groups in which a sum waits for a rank that is silent: to destroy one would wait as long as the sum."""
 
 
 class Ranks:
@@ -56,10 +60,11 @@ class Ranks:
         backend = _backend(self._device)
         self._streams = backend == "nccl"
         self._group: Any = dist.new_group(backend=backend, timeout=_LIMIT)
+        self._work: Any = None  # the last sum
         self._exchanges = itertools.count()
         self._lost, self._closed = False, threading.Event()
-        self._looked, self._beats = 0.0, dict[int, tuple[int, float]]()
-        threading.Thread(target=self._beat, name="pydarts signs of life", daemon=True).start()
+        self._waits, self._trouble, self._heard = False, False, time.monotonic()
+        threading.Thread(target=self._watch, name="pydarts signs of life", daemon=True).start()
 
     def _meet(self, poll: Callable[[], None]) -> None:
         """Wait until all ranks have come; a group would wait without a word, and for a limited time."""
@@ -92,9 +97,12 @@ class Ranks:
         if self._group is None:
             raise _core.RankError("this rank has left the others")
         try:
-            work = dist.all_reduce(tensor, group=self._group, async_op=True)
-            while not self._done(work):
-                self._look()
+            self._work = dist.all_reduce(tensor, group=self._group, async_op=True)
+            while not self._done(self._work):
+                self._waits = True
+                if self._trouble or time.monotonic() - self._heard > _HUNG:
+                    raise self._loss()
+            self._waits = False
         except RuntimeError as error:
             raise error if isinstance(error, _core.RankError) else self._loss() from error
 
@@ -112,20 +120,6 @@ class Ranks:
                     return False
         work.wait()  # raises what has failed
         return True
-
-    def _look(self) -> None:
-        """Look once a second whether the others that are waited for still work on it."""
-        now = time.monotonic()
-        if now - self._looked < _BEAT:
-            return
-        self._looked = now
-        for rank in self._others:
-            beat, since = self._store.add(f"beat/{rank}", 0), self._beats.get(rank, (-1, now))
-            self._beats[rank] = since if beat == since[0] else (beat, now)
-            if self._store.check([f"why/{rank}"]) or now - self._beats[rank][1] > _HUNG:
-                raise self._loss()
-        if self._store.check(["lost"]):
-            raise self._loss()
 
     def exchange(self, value: Any) -> list[Any]:
         """Return the value that each rank gives, which JSON can hold."""
@@ -157,22 +151,52 @@ class Ranks:
         group, self._group = self._group, None
         if group is None:
             return
+        if abort and not self._streams and not self._ended():
+            _abandoned.append(group)
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(group))  # also at the end of the interpreter
+            return
         with suppress(RuntimeError, ValueError, AssertionError):
             if abort and self._streams:  # otherwise it would wait for its kernels
                 group._get_backend(self._device).abort()
             dist.destroy_process_group(group)
 
-    def _beat(self) -> None:
-        """Count in the store as long as this process lives, also while it computes."""
-        while not self._closed.wait(_BEAT):
-            try:
-                self._store.add(f"beat/{self.rank}", 1)
-            except RuntimeError:  # the process that holds the store has ended
-                return
+    def _ended(self) -> bool:
+        """Wait for a while for the last sum; return whether it has ended."""
+        end = time.monotonic() + _ENDING
+        while self._work is not None and not self._work.is_completed():
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.05)
+        return True
+
+    def _watch(self) -> None:
+        """Count in the store as long as this process lives; look at the others while they are waited for.
+
+        In a thread, because this rank may compute, and because the store does not answer if its machine is
+        gone.
+        """
+        beats: dict[int, tuple[int, float]] = {}
+        with suppress(RuntimeError):  # the process that holds the store has ended
+            store = self._store.clone()  # with a connection of its own
+            while not self._closed.wait(_BEAT):
+                store.add(f"beat/{self.rank}", 1)
+                now = self._heard = time.monotonic()
+                for rank in self._others if self._waits else ():
+                    beat, since = store.add(f"beat/{rank}", 0), beats.get(rank, (-1, now))
+                    beats[rank] = since if beat == since[0] else (beat, now)
+                    if store.check([f"why/{rank}"]) or now - beats[rank][1] > _HUNG:
+                        self._trouble = True
+                if self._waits and store.check(["lost"]):
+                    self._trouble = True
 
     def _loss(self) -> BaseException:
         """Return the exception that says why another rank is gone."""
         self._lost = True
+        if time.monotonic() - self._heard > _HUNG:
+            return _core.RankError(
+                f"rank {self.rank} of {self.ranks} has had no answer from the machine of rank 0 for "
+                f"{_HUNG:.0f} seconds{_RESUME}"
+            )
         try:
             self._store.set(f"noticed/{self.rank}", "")
             found, alive = self._reason()
