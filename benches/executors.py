@@ -58,7 +58,7 @@ def main() -> None:
     )
     seeds = list(range(given.searches))
     shares = [seeds[worker::WORKERS] for worker in range(WORKERS)]
-    ray.init(num_cpus=WORKERS, include_dashboard=False, log_to_driver=False)
+    ray.init("local", num_cpus=WORKERS, include_dashboard=False, log_to_driver=False)
     with ProcessPoolExecutor(WORKERS, multiprocessing.get_context("spawn")) as pool:
         one: list[float] = []
 

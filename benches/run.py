@@ -52,8 +52,9 @@ JOBS = (
     Job("family", "family", (), 6),
     Job("partial-channels", "partial_channels", (), 6),
     Job("epsilon-rnn", "epsilon_rnn", (), 3),
-    Job("executors", "executors", (), 12),
+    Job("executors", "executors", (), 20),
     Job("ranks", "ranks", (), 6),
+    Job("scale", "scale", (), 3),
 )
 
 

@@ -353,6 +353,7 @@ def silent(folder: Path) -> str:
         return str(error)
 
 
+@pytest.mark.long
 def test_the_others_do_not_wait_for_a_rank_that_is_silent(tmp_path: Path) -> None:
     begun = time.monotonic()
 

@@ -70,11 +70,12 @@ class Ranks:
         """Wait until all ranks have come; a group would wait without a word, and for a limited time."""
         self._store.set(f"here/{self.rank}", "")
         begun, hinted = time.monotonic(), False
-        while missing := [rank for rank in self._others if not self._store.check([f"here/{rank}"])]:
+        while not self._store.check([f"here/{rank}" for rank in self._others]):
             poll()
             time.sleep(0.02)
             if not hinted and time.monotonic() - begun > _PATIENCE:
                 hinted = True
+                missing = [rank for rank in self._others if not self._store.check([f"here/{rank}"])]
                 names = ", ".join(map(str, missing))
                 hint(f"waiting for the same call on rank {names}: all ranks of a process group run together")
 
@@ -139,8 +140,9 @@ class Ranks:
             self.close(abort=True)
             return
         message, interrupted = why
+        how = "was interrupted" if interrupted else f"failed: {message[:1000]}"
         with suppress(RuntimeError):
-            self._store.set(f"why/{self.rank}", json.dumps((message[:1000], interrupted)))
+            self._tell(f"rank {self.rank} of {self.ranks} {how}", interrupted, [self.rank])
             self._store.set(f"noticed/{self.rank}", "")
             self.close(abort=True)
             self._let_read(self._others)
@@ -175,19 +177,21 @@ class Ranks:
         In a thread, because this rank may compute, and because the store does not answer if its machine is
         gone.
         """
-        beats: dict[int, tuple[int, float]] = {}
+        after, seen, since = (self.rank + 1) % self.ranks, -1, 0.0
         with suppress(RuntimeError):  # the process that holds the store has ended
             store = self._store.clone()  # with a connection of its own
             while not self._closed.wait(_BEAT):
                 store.add(f"beat/{self.rank}", 1)
-                now = self._heard = time.monotonic()
-                for rank in self._others if self._waits else ():
-                    beat, since = store.add(f"beat/{rank}", 0), beats.get(rank, (-1, now))
-                    beats[rank] = since if beat == since[0] else (beat, now)
-                    if store.check([f"why/{rank}"]) or now - beats[rank][1] > _HUNG:
-                        self._trouble = True
-                if self._waits and store.check(["lost"]):
-                    self._trouble = True
+                self._heard = now = time.monotonic()
+                if self._waits:
+                    # Each rank looks at the next one: the store has few requests with many ranks too.
+                    beat = store.add(f"beat/{after}", 0)
+                    seen, since = (seen, since) if beat == seen else (beat, now)
+                    self._trouble = now - since > _HUNG or store.check(["end"])
+
+    def _tell(self, message: str, interrupted: bool, gone: Collection[int]) -> None:
+        """Tell all ranks how the run has ended, unless another one has: the first one counts."""
+        self._store.compare_set("end", "", json.dumps((message, interrupted, [*gone])))
 
     def _loss(self) -> BaseException:
         """Return the exception that says why another rank is gone."""
@@ -199,48 +203,32 @@ class Ranks:
             )
         try:
             self._store.set(f"noticed/{self.rank}", "")
-            found, alive = self._reason()
-            if isinstance(found, _core.RankError):
-                self._store.set("lost", str(found))
-            self._let_read(alive)
+            if silent := self._silent():
+                names, ranks = " and ".join(map(str, silent)), "rank" if len(silent) == 1 else "ranks"
+                self._tell(f"{ranks} {names} of {self.ranks} died{_RESUME}", False, silent)
+            else:
+                self._tell(f"rank {self.rank} of {self.ranks} lost the others{_RESUME}", False, ())
+            message, interrupted, gone = json.loads(self._store.get("end"))
+            self._let_read({*self._others} - {*gone})
         except RuntimeError:  # the store is in the process of rank 0, unless torchrun keeps it
-            found = _core.RankError(f"rank 0 of {self.ranks} has ended or died{_RESUME}")
-        return found
+            message, interrupted = f"rank 0 of {self.ranks} has ended or died{_RESUME}", False
+        return KeyboardInterrupt(message) if interrupted else _core.RankError(message)
 
-    def _reason(self) -> tuple[BaseException, Collection[int]]:
-        """Return why another rank is gone, and the ranks that live."""
-
-        def beats() -> list[int]:
-            return [self._store.add(f"beat/{rank}", 0) for rank in self._others]
-
-        begun, first, alive = time.monotonic(), beats(), set[int]()
-        while True:
-            failed = [rank for rank in self._others if self._store.check([f"why/{rank}"])]
-            if failed:
-                message, interrupted = json.loads(self._store.get(f"why/{failed[0]}"))
-                rest = {*self._others} - {*failed}
-                if interrupted:
-                    return KeyboardInterrupt(f"rank {failed[0]} was interrupted"), rest
-                return _core.RankError(f"rank {failed[0]} of {self.ranks} failed: {message}"), rest
-            if self._store.check(["lost"]):
-                return _core.RankError(self._store.get("lost").decode()), ()
-            moved = zip(self._others, first, beats(), strict=True)
-            alive |= {rank for rank, was, now in moved if now != was}
-            silent = [rank for rank in self._others if rank not in alive]
-            if not silent:
-                return _core.RankError(f"rank {self.rank} of {self.ranks} lost the others{_RESUME}"), alive
-            if time.monotonic() - begun > _SILENT:
-                names = " and ".join(map(str, silent))
-                ranks = "rank" if len(silent) == 1 else "ranks"
-                return _core.RankError(f"{ranks} {names} of {self.ranks} died{_RESUME}"), alive
-            time.sleep(0.1)
+    def _silent(self) -> list[int]:
+        """Return the ranks without a sign of life for a while, or until a rank has told the end."""
+        first = {rank: self._store.add(f"beat/{rank}", 0) for rank in self._others}
+        begun, silent = time.monotonic(), [*self._others]
+        while silent and time.monotonic() - begun < _SILENT and not self._store.check(["end"]):
+            time.sleep(0.2)
+            silent = [rank for rank in silent if self._store.add(f"beat/{rank}", 0) == first[rank]]
+        return silent
 
     def _let_read(self, ranks: Collection[int]) -> None:
         """If this process holds the store, keep it until others have noticed, which may take a long step."""
-        if self.rank or os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
+        if not ranks or self.rank or os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
             return
         end = time.monotonic() + _LINGER
-        while time.monotonic() < end and not all(self._store.check([f"noticed/{rank}"]) for rank in ranks):
+        while time.monotonic() < end and not self._store.check([f"noticed/{rank}" for rank in ranks]):
             time.sleep(0.1)
         time.sleep(0.2)  # in which they read the reason
 
