@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,10 @@ import numpy as np
 import pydarts
 import torch
 import torch.distributed as dist
+import torchmetrics
 from pydarts import TrainConfig
 from ranked import on_ranks, values
-from test_ranks import X, near, y
+from test_ranks import Own, X, near, y
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -106,3 +108,45 @@ def test_a_failure_ends_a_training_on_all_ranks(tmp_path: Path) -> None:
     assert one[1:3] == other[1:3] == ["complete 1", "complete 3"]
     assert all("4 on rank 0, 5 on rank 1" in found[3] for found in (one, other)), (one, other)
     assert all("batch_size is 1" in found[4] for found in (one, other)), (one, other)
+
+
+AUROC = functools.partial(torchmetrics.AUROC, "multiclass", num_classes=3)
+
+
+class Inside(pydarts.Callback):
+    """Searches in a callback, which rank 0 alone calls, with a metric that could wait for all ranks."""
+
+    def on_epoch(self, info: pydarts.EpochInfo) -> None:
+        config = pydarts.SearchConfig(epochs=1, batch_size=11, progress=False, precision="float64")
+        found = pydarts.search((X, y), config, network=Own(), metric=AUROC())
+        assert 0 <= found.history[-1].metrics["MulticlassAUROC"] <= 1
+
+
+def measured(*callbacks: Any) -> list[Any]:
+    """The values of metrics that keep their state in sums, or in all outputs."""
+    collection = torchmetrics.MetricCollection(
+        [
+            torchmetrics.Accuracy("multiclass", num_classes=3),
+            torchmetrics.F1Score("multiclass", num_classes=3),
+        ]
+    )
+    found = []
+    torch.manual_seed(0)
+    network = Own()
+    for metric in (AUROC(), collection):
+        config = pydarts.SearchConfig(
+            epochs=1,
+            batch_size=11,
+            progress=False,
+            micro_batch=None if dist.is_initialized() else 6,
+            precision="float64",
+        )
+        result = pydarts.search((X, y), config, callbacks, network=network, metric=metric)
+        found.append(dict(result.history[-1].metrics))
+    return found
+
+
+def test_metrics_of_torchmetrics_are_merged_over_ranks(tmp_path: Path) -> None:
+    one, other = values(on_ranks(tmp_path, 2, measured, Inside()))
+    assert one == other
+    near(one, measured())

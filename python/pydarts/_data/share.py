@@ -87,6 +87,17 @@ class Share:
             tensor.zero_()
         self.sum_all(tensors)
 
+    def gather(self, tensor: Tensor) -> list[Tensor]:
+        """Return the tensors that all ranks give, which may differ in shape and dtype."""
+        if self.peers is None:
+            return [tensor]
+        own = list(tensor.shape), str(tensor.dtype).removeprefix("torch.")
+        kinds = self.peers.exchange(own)
+        found = [tensor.new_zeros(shape, dtype=getattr(torch, dtype)) for shape, dtype in kinds]
+        found[self.rank].copy_(tensor)
+        self.sum_all(found)
+        return found
+
     def places(self, count: int, equal: bool) -> slice:
         """Return every `ranks`-th place of `count`; `equal`: as many on each rank, so that some are left out.
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import inspect
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
@@ -108,7 +109,11 @@ class Metric:
         self._sums: dict[str, float] = {}
         self._examples, self._open = 0, False
         self._share = current()
-        if self._share.ranks > 1 and self._keeps_state and not hasattr(metric, "sync"):
+        modules = metric.modules() if isinstance(metric, nn.Module) else ()
+        self._merged = [
+            part for part in modules if hasattr(part, "distributed_available_fn")
+        ]  # of torchmetrics
+        if self._share.ranks > 1 and self._keeps_state and not self._merged:
             raise ConfigError(
                 f"several ranks cannot merge the state of the metric {self.name}; use a metric of "
                 "torchmetrics, or a function (output, targets) -> number"
@@ -139,9 +144,26 @@ class Metric:
         """End the evaluation, and return its values by name; NaN where a value is not a finite number."""
         self._open = False
         if self._keeps_state:
-            return self._read(self._seeded(self._metric.compute))
+            with self._merging():
+                return self._read(self._seeded(self._metric.compute))
         sums, examples = self._of_all_ranks()
         return {name: value / examples for name, value in sums.items()}
+
+    @contextmanager
+    def _merging(self) -> Iterator[None]:
+        """Let torchmetrics merge states over the ranks of this run, not of the group: a callback has one."""
+        names = ("distributed_available_fn", "dist_sync_fn")
+        own = (lambda: self._share.peers is not None, lambda tensor, group=None: self._share.gather(tensor))
+        before = [[getattr(part, name) for name in names] for part in self._merged]
+        try:
+            for part in self._merged:
+                for name, value in zip(names, own, strict=True):
+                    setattr(part, name, value)
+            yield
+        finally:
+            for part, values in zip(self._merged, before, strict=True):
+                for name, value in zip(names, values, strict=True):
+                    setattr(part, name, value)
 
     def _of_all_ranks(self) -> tuple[dict[str, float], int]:
         """Return the sums and the number of examples."""
