@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,7 @@ from conftest import make_config
 from many import X, plain, short, y
 from pydarts import SearchTable
 from pydarts._protocol import futures
+from safetensors import safe_open
 
 SPAWN = multiprocessing.get_context("spawn")
 CONFIG = make_config(epochs=1)
@@ -229,6 +233,48 @@ def test_ray_tries_the_row_of_a_lost_worker_again(here: SearchTable, tmp_path: P
     finally:
         ray.shutdown()
     assert (tmp_path / "killed").exists() and plain(found) == plain(here)
+
+
+@pytest.mark.long
+def test_a_search_of_a_lost_machine_continues_on_another(tmp_path: Path) -> None:
+    ray = pytest.importorskip("ray")
+    from ray.cluster_utils import Cluster
+
+    config, folder = make_config(epochs=60, checkpoint_dir=tmp_path / "many"), tmp_path / "many"
+    saved: dict[str, list[float]] = {}
+
+    def checkpoints(row: str) -> list[Path]:
+        return sorted((folder / row / "checkpoints").glob("*.safetensors"))
+
+    def lose() -> None:
+        """Remove a machine in the middle of its search."""
+        while not all(len(checkpoints(row)) >= 2 for row in ("seed-0", "seed-1")):
+            time.sleep(0.01)
+        cluster.remove_node(lost, allow_graceful=False)
+        for row in ("seed-0", "seed-1"):
+            with suppress(FileNotFoundError):  # a search that goes on removes its older checkpoints
+                with safe_open(checkpoints(row)[0], "np") as file:
+                    history = json.loads(file.metadata()["pydarts"])["progress"]["history"]
+                saved[row] = [record["seconds"] for record in history]
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    lost = cluster.add_node(num_cpus=1)
+    try:
+        ray.init(cluster.address, log_to_driver=False)
+        thread = threading.Thread(target=lose)
+        thread.start()
+        found = pydarts.search_many((X, y), config, 2, short(epochs=1), random=0, executor="ray")
+        thread.join()
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+    assert found.status == "complete"
+    assert saved
+    for row, seconds in saved.items():  # of epochs that were not computed again
+        history = pydarts.SearchResult.load(folder / row).history
+        assert seconds and [record.seconds for record in history][: len(seconds)] == seconds
+    plainly = pydarts.search_many((X, y), make_config(epochs=60), 2, short(epochs=1), random=0, workers=0)
+    assert plain(found) == plain(plainly)
 
 
 class FatalOnce:
