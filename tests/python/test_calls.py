@@ -136,7 +136,12 @@ CALLS: dict[str, Row] = {
         ("requires_grad_(True)",),
         lambda: train(network().requires_grad_(False), (X, Y)),
     ),
-    "cost of a genotype": (TypeError, ("cost(pydarts.build(",), lambda: pydarts.cost(V2)),  # type: ignore[arg-type]
+    "cost of a name": (TypeError, ("build", "str"), lambda: pydarts.cost("DARTS_V2")),  # type: ignore[arg-type]
+    "cost of a network with arguments of build": (
+        TypeError,
+        ("layers",),
+        lambda: pydarts.cost(pydarts.build(V2, channels=2, layers=3), layers=3),
+    ),
     "build of text": (pydarts.GenotypeError, ("from_notation",), lambda: pydarts.build("DARTS_V2")),  # type: ignore[call-overload]
     "build of a network": (
         pydarts.GenotypeError,

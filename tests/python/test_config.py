@@ -204,3 +204,34 @@ def test_lists_that_contain_themselves_and_huge_numbers_are_refused() -> None:
     for values in ({"mean": endless}, {"seed": 2**64}, {"seed": 10**400}, {"device": "\ud800"}):
         with pytest.raises(pydarts.ConfigError, match=next(iter(values))):
             SearchConfig.from_dict(values)
+
+
+def test_resolved_shows_every_option_and_the_default_where_it_differs() -> None:
+    for config in (
+        SearchConfig.quick(seed=3),
+        SearchConfig(space="darts-rnn"),
+        SearchConfig(space="nas-bench-201"),
+    ):
+        resolved = config.resolved()
+        assert resolved == {name: getattr(config, name) for name in config.to_dict()}
+        lines = str(resolved).splitlines()
+        assert [line.split()[0] for line in lines] == list(resolved)
+        default = SearchConfig(space=config.space).resolved()
+        changed = {name for name in resolved if resolved[name] != default[name]}
+        assert {line.split()[0] for line in lines if "(default: " in line} == changed
+
+
+def test_quick_is_for_images() -> None:
+    assert SearchConfig.quick(epochs=2).epochs == 2 and SearchConfig.quick().channels == 4
+    with pytest.raises(pydarts.ConfigError, match="images"):
+        SearchConfig.quick(space="darts-rnn")
+
+
+def test_a_training_is_resolved_by_its_network() -> None:
+    words = pydarts.build(pydarts.genotypes.DARTS_RNN_V2, vocabulary=7, units=4)
+    config = pydarts.TrainConfig(epochs=3)
+    assert config.resolved()["batch_size"] == 96 and config.resolved(words)["batch_size"] == 64
+    assert "momentum" not in config.resolved(words) and config.resolved(words)["progress"] is True
+    assert "epochs" in str(config.resolved()) and "(default: 600)" in str(config.resolved())
+    with pytest.raises(pydarts.ConfigError, match="momentum"):
+        pydarts.TrainConfig(momentum=0.5).resolved(words)

@@ -118,3 +118,13 @@ WORDS = pydarts.build(genotypes.DARTS_RNN_V2, vocabulary=3, units=2)
 def test_what_cannot_be_counted_is_named(network: Any, size: Any, kind: type[Exception], words: str) -> None:
     with pytest.raises(kind, match=words):
         pydarts.cost(network, size)
+
+
+def test_a_genotype_costs_what_its_network_costs() -> None:
+    for genotype, arguments in (
+        (pydarts.genotypes.DARTS_V2, {"channels": 4, "layers": 3}),
+        (pydarts.genotypes.DARTS_RNN_V2, {"vocabulary": 7, "units": 5}),
+    ):
+        size = {"image_size": 8} if "layers" in arguments else {}
+        network = pydarts.build(genotype, **arguments)
+        assert pydarts.cost(genotype, **arguments, **size) == pydarts.cost(network, **size)

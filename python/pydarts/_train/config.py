@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
 import torch
+from torch import nn
 
 from .. import _core
 from .._values.checks import (
@@ -29,8 +30,9 @@ from .._values.columns import table
 from .._values.config import SearchConfig
 from .._values.fields import Augment, MetricMode, Resume
 from .._values.files import user_path
+from .._values.resolved import Resolved
 from .fields import Keep, Schedule, rows
-from .settings import ImageSettings
+from .settings import OF_EVERY_RUN, ImageSettings, settings_of
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -136,6 +138,28 @@ class TrainConfig:
         TrainConfig(epochs=3, seed=1)
         """
         return replace(self, **changes)
+
+    def resolved(self, network: nn.Module | None = None) -> Resolved:
+        """All options that a training uses, with the published value for None; they print as a table.
+
+        Args:
+            network: the network to train, on which the published values depend; None: one of images.
+
+        Raises:
+            ConfigError: an option does not apply to the network.
+
+        >>> resolved = TrainConfig(epochs=3).resolved()
+        >>> resolved["learning_rate"], resolved["schedule"]
+        (0.025, 'cosine')
+        >>> print(str(resolved).splitlines()[0])
+        epochs            3  (default: 600)
+        """
+        kind = settings_of(network)
+
+        def values(config: TrainConfig) -> dict[str, Any]:
+            return kind.of(config).values() | {name: getattr(config, name) for name in OF_EVERY_RUN}
+
+        return Resolved(values(self), values(TrainConfig()))
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TrainConfig:

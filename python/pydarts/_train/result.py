@@ -16,9 +16,8 @@ from .._values.files import about_in, about_of, read_checked, user_path, write_t
 from ..nn import LanguageModel, Network
 from ..nn._cost import number_of_weights
 from ..nn._files import load_network, network_bytes
-from ..nn._images import ImageNetwork
 from .config import TrainConfig
-from .settings import ImageSettings, ModuleSettings, Settings, TextSettings, not_published
+from .settings import not_published, settings_of
 from .task import best_record
 
 if TYPE_CHECKING:
@@ -109,10 +108,7 @@ class TrainResult:
         return views.axes.metrics(self.history, mode=self.config.metric_mode or "max", ax=ax)
 
     def _repr_html_(self) -> str:
-        kind: type[Settings] = ModuleSettings
-        if isinstance(self.network, (ImageNetwork, LanguageModel)):
-            kind = TextSettings if isinstance(self.network, LanguageModel) else ImageSettings
-        changed = not_published(self.config, kind)
+        changed = not_published(self.config, settings_of(self.network))
         return views.cards.of_training(self, number_of_weights(self.network), changed)
 
 

@@ -6,8 +6,12 @@ import math
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from torch import nn
+
 from .. import _core
 from .._values.fields import Augment, MetricMode
+from ..nn import LanguageModel
+from ..nn._images import ImageNetwork
 from .fields import Keep, Schedule
 
 if TYPE_CHECKING:
@@ -43,6 +47,10 @@ class Settings:
         if foreign:
             raise _core.ConfigError(f"{', '.join(foreign)}: does not apply to {cls.trains}; leave it out")
         return cls(**{name: value for name, value in given.items() if name in names})
+
+    def values(self) -> dict[str, Any]:
+        """Return the settings by name."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,6 +155,13 @@ _OF_IMAGES = {
     "auxiliary_weight": "add the loss of an auxiliary output in `loss`",
     "eval_batch_size": "pass (train, valid), two loaders with batches of the sizes you want",
 }
+
+
+def settings_of(network: nn.Module | None) -> type[Settings]:
+    """Return the kind of settings of the training of a network; None: a network of images."""
+    if network is None or isinstance(network, ImageNetwork):
+        return ImageSettings
+    return TextSettings if isinstance(network, LanguageModel) else ModuleSettings
 
 
 def not_published(config: DataclassInstance, kind: type[Settings]) -> list[tuple[str, Any, Any]]:

@@ -24,7 +24,7 @@ Network: TypeAlias = ConvolutionalNetwork | ResidualNetwork | LanguageModel
 
 
 @runtime_checkable
-class Found(Protocol):
+class CellResult(Protocol):
     """What `build` uses of a `SearchResult`, which this package does not import."""
 
     @property
@@ -35,7 +35,7 @@ class Found(Protocol):
 
 @overload
 def build(
-    genotype: Genotype | Found,
+    genotype: Genotype | CellResult,
     *,
     channels: int = ...,
     layers: int = ...,
@@ -53,7 +53,7 @@ def build(
 ) -> ConvolutionalNetwork | ResidualNetwork: ...
 @overload
 def build(
-    genotype: Genotype | Found,
+    genotype: Genotype | CellResult,
     *,
     vocabulary: int,
     units: int = ...,
@@ -63,7 +63,7 @@ def build(
     dropout_hidden: float = ...,
     dropout_output: float = ...,
 ) -> LanguageModel: ...
-def build(genotype: Genotype | Found, **arguments: Any) -> Network:
+def build(genotype: Genotype | CellResult, **arguments: Any) -> Network:
     """Build the network of a genotype, with new weights, as a plain `torch.nn.Module`.
 
     A genotype with normal and reduction cells gives a `pydarts.nn.ConvolutionalNetwork`, one with one cell of
@@ -97,7 +97,7 @@ def build(genotype: Genotype | Found, **arguments: Any) -> Network:
     """
     if isinstance(genotype, Genotype):
         cells = genotype
-    elif isinstance(genotype, Found):
+    elif isinstance(genotype, CellResult):
         cells, arguments = genotype.genotype, arguments | placed(genotype.config, arguments)
     else:
         remedy = "; Genotype.from_notation reads text" if isinstance(genotype, str) else ""

@@ -10,26 +10,34 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as trees
 
+from .._values.genotype import Genotype
 from . import _examples
+from ._build import CellResult, build
 from ._images import ImageNetwork
 from ._language import LanguageModel
 from ._module import called
 
 
 def cost(
-    network: nn.Module, image_size: int | Sequence[int] | None = None, *, example: Any = None
+    network: nn.Module | Genotype | CellResult,
+    image_size: int | Sequence[int] | None = None,
+    *,
+    example: Any = None,
+    **arguments: Any,
 ) -> dict[str, int]:
     """Count the cost of a network from shapes alone: nothing is computed and `network` does not change.
 
     A module that cannot run on shapes alone, because its code looks at values, is evaluated once on a copy.
 
     Args:
-        network: a network that `build` returned, or any other `torch.nn.Module`.
+        network: a network that `build` returned, any other `torch.nn.Module`, or a genotype or the result of
+            a search, whose network is built first.
         image_size: side in pixels or (height, width), or the length of a sequence; None: 224 with the stem
             "imagenet", else 32. Only for networks of images and sequences that `build` returned.
         example: inputs of any other module, of which only the shapes and dtypes matter: a tensor, or a tuple
             or dictionary of tensors, which are passed as `train` passes them. Give a batch of one example to
             get the cost of one.
+        arguments: of `build`, with a genotype or a result, such as `channels` and `layers`.
 
     Returns:
         `weights`, the number of weights as papers count them, without the auxiliary head, which is only for
@@ -38,7 +46,8 @@ def cost(
         example; `flops`, twice as many. `Supernet.cost` returns the same for the search network.
 
     Raises:
-        TypeError: not a module, or a module that `build` did not make without `example`.
+        TypeError: not a module, or a module that `build` did not make without `example`, or with `arguments`
+            of `build`.
         ConfigError: an invalid `image_size`, or a size or `example` that does not apply to the network.
 
     >>> import pydarts
@@ -46,15 +55,25 @@ def cost(
     >>> found = pydarts.cost(net, image_size=32)
     >>> found["weights"], found["auxiliary_weights"], found["multiply_adds"]
     (3349342, 476426, 528359040)
+    >>> pydarts.cost(pydarts.genotypes.DARTS_V2, channels=16, layers=8)["weights"]
+    246106
     >>> pydarts.cost(nn.Linear(10, 4), example=torch.zeros(1, 10))["multiply_adds"]
     40
     """
+    if not isinstance(network, nn.Module) and isinstance(network, (Genotype, CellResult)):
+        return cost(build(network, **arguments), image_size, example=example)
+    if arguments:
+        raise TypeError(
+            f"cost() got {', '.join(arguments)}, which applies to a genotype or a result; a network is built "
+            "already"
+        )
     _examples.check_sizes(network, "cost", example, image_size=image_size)
     built = isinstance(network, (ImageNetwork, LanguageModel))
     if isinstance(network, (ImageNetwork, LanguageModel)):
         shapes = copy.deepcopy(network).to("meta").eval()
         flops = counted(shapes, _examples.example(shapes, image_size, None, batch=1))
     else:
+        assert isinstance(network, nn.Module)  # `check_sizes` requires one
         flops, _ = flops_of(network, example)
     auxiliary = number_of_weights(getattr(network, "auxiliary", None)) if built else 0
     return {
