@@ -37,6 +37,7 @@ from ._show.live.view import LiveView
 from ._train.callbacks import TrainCallback, TrainStep
 from ._train.config import TrainConfig
 from ._train.result import TrainResult
+from ._train.task import Evaluation
 from ._train.train import train
 from ._values.config import SearchConfig
 from ._values.derive import derive
@@ -66,6 +67,7 @@ __all__ = [
     "EpochInfo",
     "EpochRecord",
     "Error",
+    "Evaluation",
     "Finding",
     "Genotype",
     "GenotypeError",

@@ -81,10 +81,11 @@ class ImageTask(Descent[ImageNetwork, ImageSettings]):
         loss: Loss | None = None,
         metric: MetricFunction | None = None,
         unpack: Unpack | None = None,
+        trains: bool = True,
     ) -> ImageTask:
         """Create the task of a configuration; a genotype's network is built for the data's sizes.
 
-        `poll` is called while waiting for a loader.
+        `poll` is called while waiting for a loader. Unless the task `trains`, a batch may have one image.
         """
         settings = ImageSettings.of(config)
         check_metric(metric, settings.metric_mode)
@@ -118,7 +119,7 @@ class ImageTask(Descent[ImageNetwork, ImageSettings]):
         _check_auxiliary(network, found.image_size)
         settings = replace(settings, mean=found.mean, std=found.std)
         task = cls(network, sources, settings, device, loss, poll, metric, unpack)
-        if task._train.smallest == 1:
+        if trains and task._train.smallest == 1:
             _check_alone(network, found.image_size)
         return task
 
@@ -165,6 +166,14 @@ class ImageTask(Descent[ImageNetwork, ImageSettings]):
                 if self._metric is not None:
                     self._metric.add(wide(logits), y, len(y))
         return Evaluation.of(steps, {} if self._metric is None else self._metric.measured())
+
+    @torch.no_grad()
+    def outputs(self) -> Iterator[Tensor]:
+        """Yield the logits of the batches of the validation images, as in `evaluate`."""
+        network = self.weights.evaluated.eval()
+        for number, (x, _) in enumerate(self._batches(self._evaluation, 0)):
+            with Masks(step_seed(self.settings.seed, _NO_EPOCH, number), self._poll):
+                yield wide(self._forward(network, x))
 
     def close(self) -> None:
         """Stop the loaders' threads; restore the network's drop path."""

@@ -150,6 +150,14 @@ class ModuleTask(Descent[nn.Module, ModuleSettings]):
                     self._metric.add(output, targets, count)
         return Evaluation.of(steps, {} if self._metric is None else self._metric.measured())
 
+    @torch.no_grad()
+    def outputs(self) -> Iterator[Any]:
+        """Yield the outputs for the batches of the validation part, as in `evaluate`."""
+        network = self.weights.evaluated.eval()
+        for number, (inputs, _, _) in enumerate(self._batches(self._evaluation, 0)):
+            self._begin(self._epoch, -1 - number)
+            yield self._run(network, inputs)
+
     def close(self) -> None:
         """Stop the loaders' threads."""
         self._sources.close()

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from .._results.environment import texts_from
 from .._results.history import History, TrainRecord, record_from
@@ -18,10 +18,14 @@ from ..nn._cost import number_of_weights
 from ..nn._files import load_network, network_bytes
 from .config import TrainConfig
 from .settings import not_published, settings_of
-from .task import best_record
+from .task import Evaluation, best_record
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+    from .._data.pairs import Unpack
+    from .._search.metrics import MetricFunction
+    from .module import AnyLoss
 
 _FORMAT = 2
 
@@ -56,6 +60,73 @@ class TrainResult:
         if not self.history:
             return None
         return best_record(self.history, self.network, self.config.metric_mode).epoch
+
+    def evaluate(
+        self,
+        data: Any,
+        loss: AnyLoss | None = None,
+        metric: MetricFunction | None = None,
+        unpack: Unpack | None = None,
+    ) -> Evaluation:
+        """Measure the trained network on other data, such as a test set, in evaluation mode.
+
+        Args:
+            data: `(X, y)` arrays or a loader of batches, in the form of the training's; for text an array of
+                tokens. After a training on bytes, bytes and numbers from 0 to 1 are normalised as there.
+                Nothing is augmented.
+            loss: as in `train`; None: cross-entropy.
+            metric: as in `train`.
+            unpack: as in `train`.
+
+        Returns:
+            The mean loss in nats, the accuracy (None without classes), the top-5 accuracy (None with at most
+            five classes), and the values of the metric by name.
+
+        Raises:
+            DataError: data of another form; the message says what to do.
+
+        >>> import pydarts, torch
+        >>> X, y = torch.zeros(40, 1, 8, 8), torch.arange(40) % 2
+        >>> net = pydarts.build(
+        ...     pydarts.genotypes.DARTS_V2, channels=2, layers=3, num_classes=2, in_channels=1
+        ... )
+        >>> cfg = pydarts.TrainConfig(epochs=1, batch_size=8, progress=False)
+        >>> trained = pydarts.train(net, (X, y), cfg)
+        >>> trained.evaluate((X, y)).accuracy
+        0.5
+        """
+        from .evaluation import evaluate
+
+        return evaluate(self.network, data, self.config, loss, metric, unpack)
+
+    def predict(self, x: Any) -> Tensor:
+        """Return what the trained network gives for inputs, in evaluation mode and in batches, on the CPU.
+
+        Args:
+            x: images or sequences in the form of the training's arrays, normalised as there; for another
+                module its inputs, with one row per example.
+
+        Returns:
+            The outputs [N, ...], for networks of `build` the logits [N, classes]: `predict(x).argmax(1)` are
+            class numbers, `predict(x).softmax(1)` probabilities.
+
+        Raises:
+            ConfigError: the network is a language model.
+            TypeError: the network does not return a tensor.
+
+        >>> import pydarts, torch
+        >>> X, y = torch.zeros(40, 1, 8, 8), torch.arange(40) % 2
+        >>> net = pydarts.build(
+        ...     pydarts.genotypes.DARTS_V2, channels=2, layers=3, num_classes=2, in_channels=1
+        ... )
+        >>> cfg = pydarts.TrainConfig(epochs=1, batch_size=8, progress=False)
+        >>> trained = pydarts.train(net, (X, y), cfg)
+        >>> trained.predict(X[:3]).shape
+        torch.Size([3, 2])
+        """
+        from .evaluation import outputs
+
+        return outputs(self.network, x, self.config)
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write the result to a folder, created if necessary: `network.safetensors`, then `training.json`.

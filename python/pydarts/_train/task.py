@@ -34,12 +34,16 @@ class Step:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Mean loss, fraction of the examples that were classified correctly, and values of the metric."""
+    """What `TrainResult.evaluate` measured."""
 
     loss: float
+    """The mean loss over the examples, with cross-entropy in nats."""
     accuracy: float | None
+    """The fraction of the examples that were classified correctly, 0 to 1; None without classes."""
     top5: float | None
+    """The fraction whose class was among the five likeliest; None with at most five classes."""
     metrics: dict[str, float] = field(default_factory=dict)
+    """The values of the metric by name."""
 
     @classmethod
     def of(cls, steps: Sequence[Step], metrics: Mapping[str, float] | None = None) -> Evaluation:

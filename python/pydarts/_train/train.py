@@ -242,8 +242,9 @@ def open_task(
     loss: AnyLoss | None = None,
     metric: MetricFunction | None = None,
     unpack: Unpack | None = None,
+    trains: bool = True,
 ) -> Task:
-    """Create the task for the kind of network."""
+    """Create the task for the kind of network; unless it `trains`, only to evaluate."""
     if isinstance(network, SearchResult):
         if not hasattr(network, "genotype"):
             raise TypeError(
@@ -266,7 +267,7 @@ def open_task(
         )
     if not isinstance(network, Genotype):
         check_module(network, "train", "a Genotype")
-        if not any(weight.requires_grad for weight in network.parameters()):
+        if trains and not any(weight.requires_grad for weight in network.parameters()):
             raise _core.ConfigError(
                 "no weight of the network requires a gradient, so it cannot be trained; call "
                 "network.requires_grad_(True)"
@@ -290,4 +291,4 @@ def open_task(
             f"auxiliary_weight is {config.auxiliary_weight}, but the network has no auxiliary head: use "
             "build(genotype, auxiliary=True, ...), or leave auxiliary_weight out"
         )
-    return ImageTask.open(network, loader, config, device, poll, loss, metric, unpack)
+    return ImageTask.open(network, loader, config, device, poll, loss, metric, unpack, trains)

@@ -383,18 +383,9 @@ FIELDS = (
         "measure the largest eigenvalue of the Hessian of the validation loss by α at the end of every n-th "
         'epoch, epoch 0 first: the diagnostic "curvature"; None: never (RobustDARTS, code: 2)',
     ),
+    Field("algorithm", "str | None", "None", "label for reports, set by `preset`; without effect (ours)"),
     Field(
-        "algorithm",
-        "str | None",
-        "None",
-        "label for reports, which `preset` sets; without effect on the search (ours)",
-    ),
-    Field(
-        "sync_batch_norm",
-        "bool",
-        "False",
-        "batch norms of a network of your own use the statistics of the whole batch if several ranks share "
-        "it; without effect in one process (ours)",
+        "sync_batch_norm", "bool", "False", "batch norms of own networks use the batch of all ranks (ours)"
     ),
 )
 

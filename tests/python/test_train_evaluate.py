@@ -1,0 +1,82 @@
+"""A trained network measured on other data, and its outputs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pydarts
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+QUICK: dict[str, Any] = {"epochs": 1, "batch_size": 8, "progress": False, "device": "cpu"}
+BYTES = (np.random.default_rng(0).integers(0, 255, (40, 3, 8, 8), np.uint8), np.arange(40) % 7)
+
+
+def small(**changes: Any) -> Any:
+    torch.manual_seed(0)
+    sizes: dict[str, Any] = {"channels": 2, "layers": 3, "num_classes": 7, "in_channels": 3}
+    return pydarts.build(pydarts.genotypes.DARTS_V2, **sizes | changes)
+
+
+def test_the_validation_part_gives_what_the_history_says() -> None:
+    X, y = BYTES
+    other = (X[:20] // 2, y[:20])
+    trained = pydarts.train(
+        small(), ((X, y), other), pydarts.TrainConfig(**QUICK, augment="cifar", label_smoothing=0.1)
+    )
+    found, last = trained.evaluate(other), trained.history[-1]
+    assert (found.loss, found.accuracy) == pytest.approx((last.valid_loss, last.valid_accuracy), rel=1e-6)
+    assert found.top5 is not None and found.accuracy is not None and found.top5 >= found.accuracy
+    mean, std = (torch.tensor(values)[:, None, None] for values in (trained.config.mean, trained.config.std))
+    x = (
+        torch.from_numpy(other[0]).float() / 255 - mean
+    ) / std  # as in the training, not by their own statistics
+    torch.testing.assert_close(trained.predict(other[0]), trained.network(x).detach(), rtol=1e-4, atol=1e-5)
+    assert not trained.network.training
+    # The same as numbers from 0 to 1, in batches of any size, of one image too.
+    scaled = torch.from_numpy(other[0]).float() / 255
+    batches = DataLoader(TensorDataset(scaled, torch.from_numpy(other[1])), batch_size=19)
+    assert trained.evaluate(batches).accuracy == found.accuracy
+    assert (
+        trained.predict(scaled[:1]).shape == (1, 7) and trained.evaluate((scaled[:1], other[1][:1])).loss > 0
+    )
+
+
+def test_other_modules_give_what_they_return() -> None:
+    X = np.random.default_rng(0).random((40, 1, 8, 8), np.float32)
+    net = nn.Sequential(nn.Flatten(), nn.Linear(64, 3), nn.Dropout(0.5))
+    config = pydarts.TrainConfig(**QUICK, metric_mode="min")
+    error = nn.functional.l1_loss
+    target = torch.from_numpy(X).flatten(1)[:, :3]
+    trained = pydarts.train(net, (X, target), config, loss=nn.functional.mse_loss, metric=error)
+    found = trained.evaluate((X[:9], target[:9]), loss=nn.functional.mse_loss, metric=error)
+    outputs = trained.predict(X[:9])
+    assert torch.equal(outputs, net(torch.from_numpy(X[:9])).detach())
+    assert found.loss == pytest.approx(float(nn.functional.mse_loss(outputs, target[:9])), rel=1e-6)
+    assert found.metrics["l1_loss"] == pytest.approx(float(error(outputs, target[:9])), rel=1e-6)
+    assert found.accuracy is None
+
+
+def test_a_text_is_evaluated_and_not_predicted() -> None:
+    text = torch.arange(300) % 7
+    words = pydarts.build(pydarts.genotypes.DARTS_RNN_V2, vocabulary=7, units=8)
+    config = pydarts.TrainConfig(epochs=1, batch_size=4, bptt=14, progress=False)
+    trained = pydarts.train(words, (text, text[:200]), config)
+    assert trained.evaluate(text[:200]).loss == pytest.approx(trained.history[-1].valid_loss, rel=1e-6)
+    with pytest.raises(pydarts.ConfigError, match="predict"):
+        trained.predict(text)
+
+
+def test_a_network_that_returns_no_tensor_has_no_predictions() -> None:
+    class Two(nn.Linear):
+        def forward(self, x: torch.Tensor) -> Any:
+            return super().forward(x), x
+
+    X, y = torch.randn(16, 4), torch.arange(16) % 3
+    loss = lambda output, targets: nn.functional.cross_entropy(output[0], targets)  # noqa: E731
+    trained = pydarts.train(Two(4, 3), (X, y), pydarts.TrainConfig(**QUICK), loss=loss)
+    with pytest.raises(TypeError, match="tuple"):
+        trained.predict(X)
