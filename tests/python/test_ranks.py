@@ -14,7 +14,6 @@ import pytest
 import torch
 import torch.distributed as dist
 from pydarts import SearchConfig
-from pydarts._search import ranks as ranks_of_searches
 from ranked import on_ranks, values
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
@@ -326,43 +325,3 @@ def test_ranks_with_different_configurations_or_data_are_refused(tmp_path: Path)
     assert first[0].startswith("RankError: rank 1 of 2 failed: seed is 1")
     assert second[1].startswith("DataError: data.examples is 66 on rank 1 and 67 on rank 0")
     assert first[1].startswith("RankError: rank 1 of 2 failed: data.examples")
-
-
-def silent(folder: Path) -> str:
-    """A search in which rank 1 stops without an end, as a machine does that loses its network."""
-    ranks_of_searches._HUNG = 3.0
-
-    class Loader:
-        sharded = True
-
-        def __len__(self) -> int:
-            return 6
-
-        def __iter__(self) -> Any:
-            for number in range(6):
-                if number == 3 and dist.get_rank() == 1:
-                    (folder / "stopped").touch()
-                    os.kill(os.getpid(), signal.SIGSTOP)
-                yield torch.from_numpy(X[:4]), torch.from_numpy(y[:4])
-
-    options = SMALL | {"num_classes": 3}
-    del options["batch_size"]
-    try:
-        return pydarts.search((Loader(), Loader()), SearchConfig(**options)).status
-    except pydarts.RankError as error:
-        return str(error)
-
-
-@pytest.mark.long
-def test_the_others_do_not_wait_for_a_rank_that_is_silent(tmp_path: Path) -> None:
-    begun = time.monotonic()
-
-    def kill_at_last(processes: Any) -> None:
-        for rank in (0, 2):
-            processes[rank].join(60)
-        processes[1].kill()
-
-    first, stopped, third = on_ranks(tmp_path, 3, silent, tmp_path, meanwhile=kill_at_last)
-    assert (first.code, third.code) == (0, 0), (first.trace, third.trace)
-    assert all("rank 1 of 3 died" in one.value for one in (first, third)), (first.value, third.value)
-    assert stopped.code == -signal.SIGKILL and time.monotonic() - begun < 60

@@ -146,6 +146,35 @@ def measured(*callbacks: Any) -> list[Any]:
     return found
 
 
+class Listed(torchmetrics.Metric):
+    """Keeps a list that is not concatenated: ranks with other numbers of batches would gather differently."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("seen", default=[], dist_reduce_fx=None)
+
+    def update(self, output: Tensor, targets: Tensor) -> None:
+        self.seen.append(output)  # type: ignore[operator, union-attr]
+
+    def compute(self) -> float:
+        return 0.0
+
+
+def listed() -> str:
+    try:
+        config = pydarts.SearchConfig(epochs=1, batch_size=11, progress=False, precision="float64")
+        return pydarts.search((X, y), config, network=Own(), metric=Listed()).status
+    except pydarts.Error as error:
+        return f"{type(error).__name__}: {error}"
+
+
+def test_states_of_metrics_that_cannot_be_merged_are_refused(tmp_path: Path) -> None:
+    assert listed() == "complete"
+    found = values(on_ranks(tmp_path, 2, listed))
+    assert any("ConfigError" in one and "Listed" in one for one in found), found
+    assert "complete" not in found
+
+
 def test_metrics_of_torchmetrics_are_merged_over_ranks(tmp_path: Path) -> None:
     one, other = values(on_ranks(tmp_path, 2, measured, Inside()))
     assert one == other

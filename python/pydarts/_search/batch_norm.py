@@ -61,12 +61,12 @@ class Synchronised:
         count = total[-1].detach()
         centred = wide - (total[:-1] / count).view(shape)
         squares = _sum((centred * centred).sum(dimensions), share, self.examples)
-        if norm.running_mean is not None and norm.running_var is not None:
+        if norm.track_running_stats and norm.running_mean is not None and norm.running_var is not None:
             _move(norm, total[:-1] / count, squares / (count - 1))
         scale = torch.rsqrt(squares / count + norm.eps)
         y: Tensor = centred * scale.view(shape)
-        if norm.weight is not None:
-            y = y * norm.weight.view(shape) + norm.bias.view(shape)
+        y = y if norm.weight is None else y * norm.weight.view(shape)
+        y = y if norm.bias is None else y + norm.bias.view(shape)
         return y.to(x.dtype)
 
 

@@ -113,10 +113,12 @@ class Metric:
         self._merged = [
             part for part in modules if hasattr(part, "distributed_available_fn")
         ]  # of torchmetrics
-        if self._share.ranks > 1 and self._keeps_state and not self._merged:
+        fits = bool(self._merged) and all(_merges(part) for part in self._merged)
+        if self._share.ranks > 1 and self._keeps_state and not fits:
             raise ConfigError(
                 f"several ranks cannot merge the state of the metric {self.name}; use a metric of "
-                "torchmetrics, or a function (output, targets) -> number"
+                "torchmetrics with states that are tensors or concatenated, or a function (output, targets) "
+                "-> number"
             )
         self._device: torch.device | None = None  # that of the metric in this evaluation, once it is known
 
@@ -152,8 +154,9 @@ class Metric:
     @contextmanager
     def _merging(self) -> Iterator[None]:
         """Let torchmetrics merge states over the ranks of this run, not of the group: a callback has one."""
-        names = ("distributed_available_fn", "dist_sync_fn")
-        own = (lambda: self._share.peers is not None, lambda tensor, group=None: self._share.gather(tensor))
+        names = ("distributed_available_fn", "dist_sync_fn", "_to_sync")
+        available = lambda: self._share.peers is not None  # noqa: E731
+        own = (available, lambda tensor, group=None: self._share.gather(tensor), True)
         before = [[getattr(part, name) for name in names] for part in self._merged]
         try:
             for part in self._merged:
@@ -211,6 +214,13 @@ class Metric:
                 f"{', '.join(self._names)}; return the same names in the same order every time"
             )
         return values
+
+
+def _merges(part: Any) -> bool:
+    """Return whether torchmetrics gathers as many tensors on every rank to merge the states of a metric."""
+    lists = [name for name, default in part._defaults.items() if isinstance(default, list)]
+    joined = all(getattr(part._reductions[name], "__name__", "") == "dim_zero_cat" for name in lists)
+    return joined and type(part)._sync_dist.__module__ == "torchmetrics.metric"
 
 
 def _number(value: Any, name: str) -> float:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from datetime import timedelta
-from typing import Any
+from typing import Any, overload
 
 import torch
 import torch.distributed as dist
@@ -23,11 +23,13 @@ from .._core import ConfigError
 from .._data.share import WHOLE, Share, sharing
 from .._values.config import SearchConfig
 from .._values.hints import hint
+from .store import NoAnswer, asked
 
 _POLL = timedelta(seconds=0.5)  # between looks at the others, while they are waited for
 _BEAT = 1.0  # seconds between signs of life
 _SILENT = 6.0  # seconds without one after which a rank counts as dead, once the connection is lost
 _HUNG = 60.0  # the same while the connection seems to hold, and of the store without an answer
+_JOINING = timedelta(seconds=120)  # for making the group, after all have come
 _ENDING = 5.0  # seconds in which a sum fails after the others have closed their groups
 _LINGER = 15.0  # seconds that the process with the store waits for the others to read it
 _PATIENCE = 10.0  # seconds of waiting for others to come until a hint says for whom
@@ -57,14 +59,21 @@ class Ranks:
         store = dist.distributed_c10d._get_default_store()
         self._store: Any = dist.distributed_c10d.PrefixStore(f"pydarts/{next(_runs)}", store)
         self._meet(poll)
-        backend = _backend(self._device)
-        self._streams = backend == "nccl"
-        self._group: Any = dist.new_group(backend=backend, timeout=_LIMIT)
-        self._work: Any = None  # the last sum
+        self._group: Any = None
+        self._work: Any = None  # the sum that is waited for
         self._exchanges = itertools.count()
         self._lost, self._closed = False, threading.Event()
-        self._waits, self._trouble, self._heard = False, False, time.monotonic()
+        self._waits, self._trouble, self._answers = False, False, 0
         threading.Thread(target=self._watch, name="pydarts signs of life", daemon=True).start()
+        backend = _backend(self._device)
+        self._streams = backend == "nccl"
+        try:
+            self._group = dist.new_group(backend=backend, timeout=_JOINING)
+            dist.distributed_c10d._set_pg_timeout(_LIMIT, self._group)
+        except RuntimeError as error:
+            lost = self._loss()
+            self._closed.set()
+            raise lost from error
 
     def _meet(self, poll: Callable[[], None]) -> None:
         """Wait until all ranks have come; a group would wait without a word, and for a limited time."""
@@ -99,13 +108,25 @@ class Ranks:
             raise _core.RankError("this rank has left the others")
         try:
             self._work = dist.all_reduce(tensor, group=self._group, async_op=True)
-            while not self._done(self._work):
-                self._waits = True
-                if self._trouble or time.monotonic() - self._heard > _HUNG:
-                    raise self._loss()
-            self._waits = False
+            self._wait(self._work)
+            self._work = None  # it holds the group's connections
         except RuntimeError as error:
             raise error if isinstance(error, _core.RankError) else self._loss() from error
+
+    def _wait(self, work: Any) -> None:
+        """Wait for a sum, as long as the others and the store give signs of life."""
+        # Seconds are counted here, so that a pause of all processes is no silence.
+        silent, answers, now = 0.0, self._answers, time.monotonic()
+        while not self._done(work):
+            self._waits, before, now = True, now, time.monotonic()
+            silent = silent + min(now - before, _BEAT) if answers == self._answers else 0.0
+            answers = self._answers
+            if self._trouble or silent > _HUNG:
+                error = self._loss(failed=False, answered=silent <= _HUNG)
+                if error is not None:
+                    raise error
+                self._trouble = False  # the rank that was silent is there again
+        self._waits = False
 
     def _done(self, work: Any) -> bool:
         if self._streams:  # to wait with a limit would end the group
@@ -124,12 +145,12 @@ class Ranks:
 
     def exchange(self, value: Any) -> list[Any]:
         """Return the value that each rank gives, which JSON can hold."""
-        number = next(self._exchanges)
-        self._store.set(f"{number}/{self.rank}", json.dumps(value))
+        number, store = next(self._exchanges), self._store
+        asked(lambda: store.set(f"{number}/{self.rank}", json.dumps(value)))
         self.sum(torch.zeros(1, device=self._device))  # then all values are there
-        found = [json.loads(self._store.get(f"{number}/{rank}")) for rank in range(self.ranks)]
+        found = asked(lambda: [json.loads(store.get(f"{number}/{rank}")) for rank in range(self.ranks)])
         if number:  # all have read the values before
-            self._store.delete_key(f"{number - 1}/{self.rank}")
+            asked(lambda: store.delete_key(f"{number - 1}/{self.rank}"))
         return found
 
     def leave(self, why: tuple[str, bool]) -> None:
@@ -141,11 +162,12 @@ class Ranks:
             return
         message, interrupted = why
         how = "was interrupted" if interrupted else f"failed: {message[:1000]}"
+        end = f"rank {self.rank} of {self.ranks} {how}", interrupted, [self.rank]
         with suppress(RuntimeError):
-            self._tell(f"rank {self.rank} of {self.ranks} {how}", interrupted, [self.rank])
-            self._store.set(f"noticed/{self.rank}", "")
-            self.close(abort=True)
-            self._let_read(self._others)
+            asked(lambda: self._tell(*end))
+        self.close(abort=True)
+        with suppress(RuntimeError):
+            asked(lambda: self._let_read(self._others))
 
     def close(self, abort: bool = False) -> None:
         """Close the group; may be called twice. `abort`: what it still computes is given up."""
@@ -169,6 +191,7 @@ class Ranks:
             if time.monotonic() > end:
                 return False
             time.sleep(0.05)
+        self._work = None
         return True
 
     def _watch(self) -> None:
@@ -177,42 +200,61 @@ class Ranks:
         In a thread, because this rank may compute, and because the store does not answer if its machine is
         gone.
         """
-        after, seen, since = (self.rank + 1) % self.ranks, -1, 0.0
+        after, seen, looks = (self.rank + 1) % self.ranks, -1, 0
         with suppress(RuntimeError):  # the process that holds the store has ended
             store = self._store.clone()  # with a connection of its own
             while not self._closed.wait(_BEAT):
                 store.add(f"beat/{self.rank}", 1)
-                self._heard = now = time.monotonic()
+                self._answers += 1
                 if self._waits:
                     # Each rank looks at the next one: the store has few requests with many ranks too.
                     beat = store.add(f"beat/{after}", 0)
-                    seen, since = (seen, since) if beat == seen else (beat, now)
-                    self._trouble = now - since > _HUNG or store.check(["end"])
+                    seen, looks = beat, looks + 1 if beat == seen else 0
+                    self._trouble |= looks * _BEAT > _HUNG or store.check(["end"])
 
     def _tell(self, message: str, interrupted: bool, gone: Collection[int]) -> None:
         """Tell all ranks how the run has ended, unless another one has: the first one counts."""
         self._store.compare_set("end", "", json.dumps((message, interrupted, [*gone])))
 
-    def _loss(self) -> BaseException:
-        """Return the exception that says why another rank is gone."""
+    @overload
+    def _loss(self) -> BaseException: ...
+    @overload
+    def _loss(self, failed: bool, answered: bool) -> BaseException | None: ...
+    def _loss(self, failed: bool = True, answered: bool = True) -> BaseException | None:
+        """Return the exception that says why another rank is gone.
+
+        None if the sum has not `failed` and all are there. `answered`: so is the store.
+        """
         self._lost = True
-        if time.monotonic() - self._heard > _HUNG:
-            return _core.RankError(
-                f"rank {self.rank} of {self.ranks} has had no answer from the machine of rank 0 for "
-                f"{_HUNG:.0f} seconds{_RESUME}"
-            )
         try:
-            self._store.set(f"noticed/{self.rank}", "")
-            if silent := self._silent():
-                names, ranks = " and ".join(map(str, silent)), "rank" if len(silent) == 1 else "ranks"
-                self._tell(f"{ranks} {names} of {self.ranks} died{_RESUME}", False, silent)
-            else:
-                self._tell(f"rank {self.rank} of {self.ranks} lost the others{_RESUME}", False, ())
-            message, interrupted, gone = json.loads(self._store.get("end"))
-            self._let_read({*self._others} - {*gone})
+            end = asked(lambda: self._end(failed)) if answered else None
+            if answered and end is None:
+                self._lost = False
+                return None
+        except NoAnswer:
+            end = None
         except RuntimeError:  # the store is in the process of rank 0, unless torchrun keeps it
-            message, interrupted = f"rank 0 of {self.ranks} has ended or died{_RESUME}", False
+            end = f"rank 0 of {self.ranks} has ended or died{_RESUME}", False
+        if end is None:
+            why = "has had no answer from the machine of rank 0"
+            return _core.RankError(f"rank {self.rank} of {self.ranks} {why}{_RESUME}")
+        message, interrupted = end
         return KeyboardInterrupt(message) if interrupted else _core.RankError(message)
+
+    def _end(self, failed: bool) -> tuple[str, bool] | None:
+        """Return how the run has ended, as the first rank told it, and whether by an interrupt."""
+        silent = self._silent()
+        names, ranks = " and ".join(map(str, silent)), "rank" if len(silent) == 1 else "ranks"
+        if silent:
+            self._tell(f"{ranks} {names} of {self.ranks} died{_RESUME}", False, silent)
+        elif failed:
+            self._tell(f"rank {self.rank} of {self.ranks} lost the others{_RESUME}", False, ())
+        elif not self._store.check(["end"]):
+            return None
+        message, interrupted, gone = json.loads(self._store.get("end"))
+        self._store.set(f"noticed/{self.rank}", "")
+        self._let_read({*self._others} - {*gone})
+        return message, interrupted
 
     def _silent(self) -> list[int]:
         """Return the ranks without a sign of life for a while, or until a rank has told the end."""
@@ -230,7 +272,6 @@ class Ranks:
         end = time.monotonic() + _LINGER
         while time.monotonic() < end and not self._store.check([f"noticed/{rank}" for rank in ranks]):
             time.sleep(0.1)
-        time.sleep(0.2)  # in which they read the reason
 
 
 def _backend(device: torch.device) -> str:
