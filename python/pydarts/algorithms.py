@@ -31,3 +31,7 @@ __all__ = [
         if isinstance(value, type) and value.__module__ == module.__name__
     ),
 ]
+
+
+def __dir__() -> list[str]:
+    return [*__all__]

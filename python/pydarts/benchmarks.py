@@ -7,3 +7,7 @@ from ._benchmarks.scores import BenchmarkTrajectory
 from ._protocol.row import BenchmarkScore
 
 __all__ = ["BenchmarkScore", "BenchmarkTrajectory", "NASBench201"]
+
+
+def __dir__() -> list[str]:
+    return [*__all__]

@@ -12,3 +12,7 @@ from ._data.image_folder import image_folder
 from ._data.torchvision import cifar10, cifar100
 
 __all__ = ["Corpus", "ImageData", "cifar10", "cifar100", "corpus", "digits", "image_folder", "npz"]
+
+
+def __dir__() -> list[str]:
+    return [*__all__]

@@ -24,3 +24,7 @@ DARTS_RNN_V2: Genotype = _published["DARTS_RNN_V2"]
 """DARTS, second order, recurrent, on Penn Treebank (paper, figure 6)."""
 
 __all__ = ["DARTS_RNN_V1", "DARTS_RNN_V2", "DARTS_V1", "DARTS_V2", "PC_DARTS_CIFAR", "PC_DARTS_IMAGENET"]
+
+
+def __dir__() -> list[str]:
+    return [*__all__]

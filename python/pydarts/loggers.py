@@ -12,3 +12,7 @@ from ._loggers.tensorboard import TensorBoard
 from ._loggers.wandb import WeightsAndBiases
 
 __all__ = ["CSV", "MLflow", "TensorBoard", "WeightsAndBiases"]
+
+
+def __dir__() -> list[str]:
+    return [*__all__]

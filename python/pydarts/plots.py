@@ -34,3 +34,7 @@ __all__ = [
     "supernet_cell",
     "weights",
 ]
+
+
+def __dir__() -> list[str]:
+    return [*__all__]

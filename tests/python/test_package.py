@@ -134,3 +134,11 @@ def test_no_file_says_to_install_pydarts_by_name() -> None:
             text = path.read_bytes().decode(errors="ignore")
             found += [f"{name}: {match[0]}" for match in _FROM_INDEX.finditer(text)]
     assert not found
+
+
+@pytest.mark.parametrize(
+    "name", ["algorithms", "benchmarks", "datasets", "genotypes", "loggers", "nn", "plots"]
+)
+def test_completion_offers_public_names_only(name: str) -> None:
+    module = getattr(pydarts, name)
+    assert sorted(public for public in dir(module) if not public.startswith("_")) == sorted(module.__all__)

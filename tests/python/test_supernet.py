@@ -146,3 +146,13 @@ def test_images_that_are_not_finite_are_refused(value: float) -> None:
         net.loss(x, y)
     with pytest.raises(pydarts.DataError, match=r"training.*NaN"):
         net.step(train=(x, y), valid=batch())
+
+
+@pytest.mark.parametrize("name", ["parameters", "train", "forward", "to"])
+def test_what_only_modules_have_is_named_with_what_to_use_instead(name: str) -> None:
+    net = pydarts.Supernet(channels=2, layers=3, image_size=8)
+    with pytest.raises(AttributeError, match=f"SearchModule|{name}"):
+        getattr(net, name)
+    with pytest.raises(AttributeError, match="'Supernet' object has no attribute 'nonsense'"):
+        net.nonsense  # type: ignore[attr-defined]  # noqa: B018
+    assert not hasattr(net, name)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .. import _core
 from .._data.arrays import Array, name_of
@@ -30,7 +30,9 @@ _NAMES = ("float32", "float64", "tf32", "bfloat16")
 class Supernet(Inspected):
     """The network of a search (paper, section 2.2): every edge is a softmax-weighted sum of all candidates.
 
-    Arguments override `config`; an argument that neither gives has the default in parentheses.
+    It is computed by the engine and is not a `torch.nn.Module`; `SearchModule` offers the same methods for a
+    PyTorch module with choices. Arguments override `config`; an argument that neither gives has the default
+    in parentheses.
 
     The network of a recurrent space is a language model: x and y are tokens [T, N], N sequences of T tokens,
     with y one token ahead of x. The network of a space of one dimension, such as "darts-1d", reads sequences
@@ -122,6 +124,17 @@ class Supernet(Inspected):
         own = bound_operations(self._config.resolved_space, self._config.seed)
         costs = target_costs(self._config)
         self._net = _core.Supernet(self._config, self._dtype, self._device, own, costs)
+
+    if not TYPE_CHECKING:  # a type checker would accept any name
+
+        def __getattr__(self, name: str) -> Any:
+            """Say what to use instead of an attribute that only modules have."""
+            if hasattr(nn.Module, name) and not name.startswith("_"):
+                raise AttributeError(
+                    f"a Supernet is not an nn.Module and has no {name}; it has state_dict, logits, loss, "
+                    "arch_gradient and step, and SearchModule has them for a PyTorch module with choices"
+                )
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     @property
     def config(self) -> SearchConfig:
