@@ -27,7 +27,9 @@ from .outcome import NO_CHECKPOINTS, ended, keep, refuse_results
 from .sources import GenotypeArgument, about, cells_of, genotype_of, is_run
 
 if TYPE_CHECKING:
-    from pydarts import Genotype, TrainConfig, TrainResult
+    from collections.abc import Mapping
+
+    from pydarts import Genotype, SearchResult, TrainConfig, TrainResult
 
 Preset = Literal["quick", "cifar10", "imagenet"]
 
@@ -74,11 +76,12 @@ def train(
     """Train the network of a genotype.
 
     Ctrl-C stops the training and saves its result; the same command with --resume continues from the last
-    epoch. The defaults are the published values for images or, for a recurrent genotype, for text.
+    epoch. The defaults are the published values for images or, for a recurrent genotype, for text; a cell of
+    a search is trained in a network of the size of the search, unless a preset has the published one.
 
     Examples:
 
-    $ pydarts train run --data digits --preset quick --channels 8 --layers 5 --out trained
+    $ pydarts train run --data digits --preset quick --out trained
     $ pydarts train DARTS_V2 --data cifar10:data --preset cifar10 --out cifar
     """
     check_choices(data, preset, image_size)
@@ -114,7 +117,10 @@ def train(
         )
     config = preset_of(preset)(**{**found.settings, **fields})
     torch.manual_seed(config.seed)
-    net = pydarts.build(searched or cell, **{**NETWORKS.get(preset or "", {}), **found.sizes, **network})
+    sizes = sizes_of(searched, preset, network)
+    net = pydarts.build(
+        searched or cell, **{**NETWORKS.get(preset or "", {}), **found.sizes, **sizes, **network}
+    )
     if inherit and searched is not None:
         say(str(searched.inherit(net)))
     say(f"{sum(weight.numel() for weight in net.parameters()):,} weights")
@@ -125,6 +131,17 @@ def train(
         raise
     keep(result, out)
     return _answer(result, out)
+
+
+def sizes_of(searched: SearchResult | None, preset: str | None, network: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the sizes of the search that are not given, unless a preset has the published ones; say so."""
+    if searched is None or preset in NETWORKS:
+        return {}
+    names = ("units",) if searched.genotype.kind == "recurrent" else ("channels", "layers")
+    sizes = {name: getattr(searched.config, name) for name in names if name not in network}
+    if sizes:
+        say(f"{' and '.join(f'{value} {name}' for name, value in sizes.items())}, as in the search")
+    return sizes
 
 
 def check_choices(data: Spec, preset: str | None, image_size: int | None) -> None:

@@ -17,6 +17,15 @@ from conftest import without_checksums
 pytestmark = pytest.mark.usefixtures("somewhere")
 
 
+def test_a_cell_of_a_search_is_trained_in_the_size_of_the_search(places: Path) -> None:
+    options = words("--preset quick --epochs 1 --warmup 0 --batch-size 8 --out net --json")
+    for given, channels in (((), 2), (("--channels", "4"), 4)):
+        found = answered("train", places / "run", "--data", f"npz:{places / 'data.npz'}", *options, *given)
+        assert (found.json["network"]["channels"], found.json["network"]["layers"]) == (channels, 3)
+        assert ("2 channels" in found.err) == (channels == 2) and "3 layers" in found.err
+        shutil.rmtree("net")
+
+
 def test_the_genotype_of_a_run_is_trained_and_exported(places: Path) -> None:
     command = ("train", places / "run", "--data", f"npz:{places / 'data.npz'}", "--preset", "quick", *NARROW)
     options = (
