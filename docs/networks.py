@@ -31,18 +31,18 @@ NETWORKS: list[tuple[str, str, dict[str, Any], str, str]] = [
 PAGE = """# What the published networks cost
 
 Written by `python docs/networks.py`, which counts them with `pydarts.cost`; a test counts them again. Weights
-are without the auxiliary head, whose own stand beside them. Multiply-adds are those of convolutions, products
+exclude the auxiliary head, which has its own column. Multiply-adds are those of convolutions, products
 and linear layers in the evaluation of one image (32×32 for CIFAR-10, 224×224 for ImageNet) or one word. The
 networks are those of the papers: 36 channels and 20 cells for CIFAR-10, 48 channels and 14 cells for
 ImageNet, 850 units and 10,000 words for Penn Treebank.
 
-| genotype | data | weights | in print | auxiliary head | multiply-adds | in print |
+| genotype | data | weights | published | auxiliary head | multiply-adds | published |
 |---|---|--:|--:|--:|--:|--:|
 {rows}
 
-What is in print stands in tables 1 to 3 of the DARTS paper and tables 1 and 2 of the PC-DARTS paper. The
-weights agree. The multiply-adds in print are 3 to 8 % more than those of the networks that the published code
-builds; the papers do not say what else was counted, and the 574M of DARTS_V2 do not belong to 48 channels.
+The published numbers are from tables 1 to 3 of the DARTS paper and tables 1 and 2 of the PC-DARTS paper. The
+weights agree. The published multiply-adds are 3 to 8 % higher than those of the networks that the published code
+builds; the papers do not say what else was counted, and the 574M of DARTS_V2 do not correspond to 48 channels.
 """
 
 
