@@ -41,8 +41,8 @@ ImageNet, 850 units and 10,000 words for Penn Treebank.
 {rows}
 
 The published numbers are from tables 1 to 3 of the DARTS paper and tables 1 and 2 of the PC-DARTS paper. The
-weights agree. The published multiply-adds are 3 to 8 % higher than those of the networks that the published code
-builds; the papers do not say what else was counted, and the 574M of DARTS_V2 do not correspond to 48 channels.
+weights agree. The published multiply-adds are 3 to 8 % higher than those of the networks of the published
+code; the papers do not say what else was counted, and the 574M of DARTS_V2 do not fit 48 channels.
 """
 
 
