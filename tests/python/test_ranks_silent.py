@@ -98,7 +98,7 @@ def test_a_rank_fails_alone_when_the_store_is_silent(tmp_path: Path) -> None:
 
 
 def slow() -> None:
-    """Rank 1 does not run for longer than silence is allowed, and then goes on."""
+    """Stop rank 1 for longer than the limit of silence, then continue it."""
     if dist.get_rank() == 1:
         os.system(f"(sleep 5; kill -CONT {os.getpid()}) &")
         os.kill(os.getpid(), signal.SIGSTOP)

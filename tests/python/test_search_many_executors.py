@@ -252,7 +252,9 @@ def test_a_search_of_a_lost_machine_continues_on_another(tmp_path: Path) -> None
             time.sleep(0.01)
         cluster.remove_node(lost, allow_graceful=False)
         for row in ("seed-0", "seed-1"):
-            with suppress(FileNotFoundError):  # a search that goes on removes its older checkpoints
+            with suppress(
+                FileNotFoundError
+            ):  # the other search is still running and removes its older checkpoints
                 with safe_open(checkpoints(row)[0], "np") as file:
                     history = json.loads(file.metadata()["pydarts"])["progress"]["history"]
                 saved[row] = [record["seconds"] for record in history]

@@ -51,7 +51,7 @@ class Passes(Protocol):
 
     @property
     def may_be_empty(self) -> bool:
-        """Whether a rank may have no batch: of an evaluation."""
+        """Whether a rank may have no batches, which is allowed in evaluations only."""
 
     def batches(self) -> int | None:
         """Return the number of batches per pass; None if unknown."""

@@ -153,7 +153,7 @@ class Metric:
 
     @contextmanager
     def _merging(self) -> Iterator[None]:
-        """Let torchmetrics merge states over the ranks of this run, not of the group: a callback has one."""
+        """Make torchmetrics merge states over the ranks of this run; a run in a callback has one rank."""
         names = ("distributed_available_fn", "dist_sync_fn", "_to_sync")
         available = lambda: self._share.peers is not None  # noqa: E731
         own = (available, lambda tensor, group=None: self._share.gather(tensor), True)

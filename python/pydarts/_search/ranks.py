@@ -76,7 +76,7 @@ class Ranks:
             raise lost from error
 
     def _meet(self, poll: Callable[[], None]) -> None:
-        """Wait until all ranks have come; a group would wait without a word, and for a limited time."""
+        """Wait until all ranks have made this call; creating the group would block silently."""
         self._store.set(f"here/{self.rank}", "")
         begun, hinted = time.monotonic(), False
         while not self._store.check([f"here/{rank}" for rank in self._others]):
@@ -115,7 +115,7 @@ class Ranks:
 
     def _wait(self, work: Any) -> None:
         """Wait for a sum, as long as the others and the store give signs of life."""
-        # Seconds are counted here, so that a pause of all processes is no silence.
+        # Only time in which this process ran counts, so that a pause of all is not taken for silence.
         silent, answers, now = 0.0, self._answers, time.monotonic()
         while not self._done(work):
             self._waits, before, now = True, now, time.monotonic()
@@ -125,7 +125,7 @@ class Ranks:
                 error = self._loss(failed=False, answered=silent <= _HUNG)
                 if error is not None:
                     raise error
-                self._trouble = False  # the rank that was silent is there again
+                self._trouble = False  # the silent rank gives signs of life again
         self._waits = False
 
     def _done(self, work: Any) -> bool:
@@ -223,7 +223,8 @@ class Ranks:
     def _loss(self, failed: bool = True, answered: bool = True) -> BaseException | None:
         """Return the exception that says why another rank is gone.
 
-        None if the sum has not `failed` and all are there. `answered`: so is the store.
+        Return None if the sum has not `failed` and all ranks give signs of life. `answered`: whether the
+        store has answered lately.
         """
         self._lost = True
         try:
@@ -266,7 +267,7 @@ class Ranks:
         return silent
 
     def _let_read(self, ranks: Collection[int]) -> None:
-        """If this process holds the store, keep it until others have noticed, which may take a long step."""
+        """If this process holds the store, wait until the others have read the reason."""
         if not ranks or self.rank or os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
             return
         end = time.monotonic() + _LINGER

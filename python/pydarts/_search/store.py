@@ -1,4 +1,4 @@
-"""Requests to the store of a process group, with a limit: some of torch's wait without one."""
+"""Requests to the store of a process group with a timeout, which some of torch's lack."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
+from .._core import RankError
+
 _ANSWER = 30.0  # seconds
 T = TypeVar("T")
 
 
-class NoAnswer(RuntimeError):
+class NoAnswer(RankError):
     """The store does not answer: its machine or process is gone or stopped."""
 
 
@@ -35,5 +37,5 @@ def asked(request: Callable[[], T]) -> T:
     if failed:
         raise failed[0]
     if not found:
-        raise NoAnswer("the store of the process group does not answer")
+        raise NoAnswer("the store of the process group does not answer; start all ranks again")
     return found[0]

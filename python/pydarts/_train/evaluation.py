@@ -17,6 +17,7 @@ from .._values import hints
 from .._values.ambient import plain
 from ..nn import LanguageModel
 from .config import TrainConfig
+from .criterion import wide
 from .images import ImageTask
 from .module import AnyLoss, ModuleTask
 from .task import Evaluation, Task
@@ -73,10 +74,10 @@ def outputs(network: nn.Module, x: Any, config: TrainConfig) -> Tensor:
     count = len(next(iter(x.values())) if isinstance(x, dict) else x[0] if isinstance(x, tuple) else x)
     with _opened(network, (x, torch.zeros(count, dtype=torch.int64)), config) as task:
         assert isinstance(task, (ImageTask, ModuleTask))
-        found = list(task.outputs())
+        found = [answer[0] for answer in task.answers()]
     if not all(isinstance(output, Tensor) for output in found):
         raise TypeError(
             f"predict requires a network that returns a tensor, got a {type(found[0]).__name__}; call the "
             "network itself: result.network(x)"
         )
-    return torch.cat([output.cpu() for output in found])
+    return torch.cat([wide(output).cpu() for output in found])

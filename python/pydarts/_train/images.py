@@ -153,27 +153,25 @@ class ImageTask(Descent[ImageNetwork, ImageSettings]):
     def evaluate(self) -> Evaluation:
         """Evaluate loss, accuracy and metric over the validation images, with running statistics."""
         self.parallel.average(self.weights.buffers)
-        network = self.weights.evaluated.eval()
         if self._metric is not None:
             self._metric.begin(self._epoch)
         with torch.no_grad():
             steps = []
-            for number, (x, y) in enumerate(self._batches(self._evaluation, 0)):
-                self._begin(self._epoch, -1 - number)
-                with Masks(step_seed(self.settings.seed, _NO_EPOCH, number), self._poll):
-                    logits = self._forward(network, x)
+            for logits, y in self.answers():
                 steps.append(self._measured(logits, y))
                 if self._metric is not None:
                     self._metric.add(wide(logits), y, len(y))
         return Evaluation.of(steps, {} if self._metric is None else self._metric.measured())
 
     @torch.no_grad()
-    def outputs(self) -> Iterator[Tensor]:
-        """Yield the logits of the batches of the validation images, as in `evaluate`."""
+    def answers(self) -> Iterator[tuple[Any, Tensor]]:
+        """Yield the logits for the batches of the validation images, and their targets."""
         network = self.weights.evaluated.eval()
-        for number, (x, _) in enumerate(self._batches(self._evaluation, 0)):
+        for number, (x, y) in enumerate(self._batches(self._evaluation, 0)):
+            self._begin(self._epoch, -1 - number)
             with Masks(step_seed(self.settings.seed, _NO_EPOCH, number), self._poll):
-                yield wide(self._forward(network, x))
+                logits = self._forward(network, x)
+            yield logits, y
 
     def close(self) -> None:
         """Stop the loaders' threads; restore the network's drop path."""

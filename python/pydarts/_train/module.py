@@ -137,26 +137,23 @@ class ModuleTask(Descent[nn.Module, ModuleSettings]):
     def evaluate(self) -> Evaluation:
         """Evaluate loss, accuracy and metric over the validation part, in evaluation mode."""
         self.parallel.average(self.weights.buffers)
-        network = self.weights.evaluated.eval()
         if self._metric is not None:
             self._metric.begin(self._epoch)
         with torch.no_grad():
             steps = []
-            for number, (inputs, targets, count) in enumerate(self._batches(self._evaluation, 0)):
-                self._begin(self._epoch, -1 - number)
-                output = self._run(network, inputs)
+            for output, targets, count in self.answers():
                 steps.append(Step(self._loss(output, targets), self._counted(output, targets), count))
                 if self._metric is not None:
                     self._metric.add(output, targets, count)
         return Evaluation.of(steps, {} if self._metric is None else self._metric.measured())
 
     @torch.no_grad()
-    def outputs(self) -> Iterator[Any]:
-        """Yield the outputs for the batches of the validation part, as in `evaluate`."""
+    def answers(self) -> Iterator[tuple[Any, Any, int]]:
+        """Yield outputs, targets and number of examples of the batches of the validation part."""
         network = self.weights.evaluated.eval()
-        for number, (inputs, _, _) in enumerate(self._batches(self._evaluation, 0)):
+        for number, (inputs, targets, count) in enumerate(self._batches(self._evaluation, 0)):
             self._begin(self._epoch, -1 - number)
-            yield self._run(network, inputs)
+            yield self._run(network, inputs), targets, count
 
     def close(self) -> None:
         """Stop the loaders' threads."""

@@ -115,13 +115,9 @@ class TrainResult:
             TypeError: the network does not return a tensor.
 
         >>> import pydarts, torch
-        >>> X, y = torch.zeros(40, 1, 8, 8), torch.arange(40) % 2
-        >>> net = pydarts.build(
-        ...     pydarts.genotypes.DARTS_V2, channels=2, layers=3, num_classes=2, in_channels=1
-        ... )
+        >>> net, X = nn.Linear(4, 2), torch.zeros(16, 4)
         >>> cfg = pydarts.TrainConfig(epochs=1, batch_size=8, progress=False)
-        >>> trained = pydarts.train(net, (X, y), cfg)
-        >>> trained.predict(X[:3]).shape
+        >>> pydarts.train(net, (X, torch.arange(16) % 2), cfg).predict(X[:3]).shape
         torch.Size([3, 2])
         """
         from .evaluation import outputs

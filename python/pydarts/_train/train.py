@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, fields
+from dataclasses import fields
 from typing import Any
 
 import torch
@@ -181,7 +181,7 @@ def _trained(
                 check_alike(config.to_dict(), ranks)
                 hooks = hooks if first else ()  # rank 0 alone calls, draws and writes
             task = open_task(network, loader, config, device, watch.check, loss, metric, unpack)
-            config = config.replace(**asdict(task.settings))  # type: ignore[call-overload]
+            config = config.replace(**task.settings.values())
             if ranks is not None:
                 task.facts = checked_facts(task.facts, ranks)
                 _check_steps(task, ranks)
@@ -221,7 +221,7 @@ def _check_steps(task: Task, ranks: Ranks) -> None:
         DataError: ranks have other numbers of batches, or it is unknown how many.
     """
     if whole_parts(task.facts):
-        ranks.share.check_batch(asdict(task.settings)["batch_size"])  # type: ignore[call-overload]
+        ranks.share.check_batch(task.settings.values()["batch_size"])
     counts = ranks.exchange(task.step_count(0))
     if None in counts or len({*counts}) > 1:
         found = ", ".join(
