@@ -31,7 +31,9 @@ def test_any_text_can_be_spelled_in_ascii(text: str) -> None:
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
-@pytest.mark.parametrize("command", ["--help", "doctor", "search --help"])
+@pytest.mark.parametrize(
+    "command", ["--help", "search --help", pytest.param("doctor", marks=pytest.mark.long)]
+)
 def test_a_command_answers_in_any_encoding(command: str, encoding: str) -> None:
     code = f"import sys\nsys.argv = ['pydarts', *{command.split()}]\nfrom pydarts_cli import main\nmain()"
     environment = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}

@@ -34,10 +34,15 @@ def name_of(page: Path) -> str:
 # ---- Code
 
 
+def slow(page: str) -> bool:
+    """Whether its code takes half a minute and does what the README or many small searches do."""
+    return page.startswith("algorithms/") or page in ("index.md", "guide/watch.md")
+
+
 @pytest.mark.parametrize(
     "page",
-    [  # an algorithm's page has small searches with it, which other tests do too
-        pytest.param(page, id=name_of(page), marks=[pytest.mark.long] * (page.parent.name == "algorithms"))
+    [
+        pytest.param(page, id=name_of(page), marks=[pytest.mark.long] * slow(name_of(page)))
         for page in RUNNABLE
     ],
 )

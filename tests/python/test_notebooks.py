@@ -37,7 +37,7 @@ def kinds(cell: Any) -> set[str]:
     }
 
 
-SHORT = ("00", "02")  # the others take longer, and run in `make test-long`
+SHORT = ("02",)  # the others take longer, and run in `make test-long`
 
 
 @pytest.mark.first

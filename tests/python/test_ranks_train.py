@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pydarts
+import pytest
 import torch
 import torch.distributed as dist
 import torchmetrics
@@ -101,6 +102,7 @@ def broken(folder: Path) -> list[str]:
     return found
 
 
+@pytest.mark.long  # as tests/python/test_ranks.py, for searches, does in every run
 def test_a_failure_ends_a_training_on_all_ranks(tmp_path: Path) -> None:
     one, other = values(on_ranks(tmp_path, 2, broken, tmp_path))
     assert other[0] == "ValueError: this layer is broken"
@@ -168,6 +170,7 @@ def listed() -> str:
         return f"{type(error).__name__}: {error}"
 
 
+@pytest.mark.long
 def test_states_of_metrics_that_cannot_be_merged_are_refused(tmp_path: Path) -> None:
     assert listed() == "complete"
     found = values(on_ranks(tmp_path, 2, listed))
