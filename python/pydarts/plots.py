@@ -1,8 +1,8 @@
 """Plots of searches, trainings and cells, with matplotlib.
 
-Every function draws into the given axes, or creates a figure of suitable size, and returns the axes; no
-window is opened. An operation has the same colour in all plots; the colours are distinguishable with any
-colour vision. `result.plot_alphas()` and similar methods call these functions.
+Every function draws into the given axes, or creates a figure of suitable size, and returns a `Plot`, which
+`savefig` writes to a file and `show` shows. An operation has the same colour in all plots; the colours are
+distinguishable with any colour vision. `result.plot_alphas()` and similar methods call these functions.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ from ._show.plots.edges import edges
 from ._show.plots.heat_map import weights
 from ._show.plots.measured import diagnostics
 from ._show.plots.supernet import supernet_cell
+from ._values.plot import Plot
 
 __all__ = [
+    "Plot",
     "accuracies",
     "alphas",
     "animate",

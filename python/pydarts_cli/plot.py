@@ -14,6 +14,7 @@ from .sources import BenchmarkOption, benchmark_of, run_of
 
 if TYPE_CHECKING:
     from pydarts import SearchResult, TrainResult
+    from pydarts.plots import Plot
 
 Ending = Literal["png", "svg", "pdf"]
 
@@ -170,14 +171,13 @@ def _plots() -> Any:
 
 
 def draw(make: Callable[[], Any], file: Path, dpi: int = 110) -> Path:
-    """Save the figure that `make` draws, whose axes it returns."""
+    """Save the plot that `make` returns."""
     import matplotlib
 
     matplotlib.use("Agg")  # no window is shown
     import matplotlib.pyplot as plt
-    import numpy as np
 
-    figure = np.ravel(make())[0].figure.figure  # for a subfigure, the figure that contains it
-    figure.savefig(file, dpi=dpi, bbox_inches="tight")
-    plt.close(figure)
+    plot: Plot = make()
+    plot.savefig(file, dpi=dpi)
+    plt.close(plot.figure)
     return file

@@ -70,7 +70,7 @@ def test_what_there_is_not_is_said(tmp_path: Path) -> None:
         pydarts.build(result)
     with pytest.raises(AttributeError, match="skip connections"):
         result.plot_skips()
-    assert [text.get_text() for text in result.plot_accuracies().texts] == ["no accuracies"]
+    assert [text.get_text() for text in result.plot_accuracies().ax.texts] == ["no accuracies"]
     panels = pydarts.plots.compare([result, result])
     assert [[text.get_text() for text in panel.texts] for panel in panels] == [[], [], ["no cells"]]
     assert panels[0].get_ylabel() == "validation loss"

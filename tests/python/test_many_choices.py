@@ -166,12 +166,12 @@ def test_candidates_of_a_choice_have_different_looks() -> None:
 
 
 def test_entropies_of_many_tables_are_thin_lines_and_their_mean(path: Trajectory) -> None:
-    ax = pydarts.plots.entropy(path)
+    ax = pydarts.plots.entropy(path).ax
     assert len(ax.get_legend().get_texts()) == 2
     (mean,) = [line for line in ax.lines if "20" in str(line.get_label())]
     assert mean.get_ydata() == pytest.approx(np.mean([path.entropy(name) for name in path.alphas], 0))
     assert ax.get_xlabel() == "epoch"
-    assert len(pydarts.plots.entropy(result_of(3).trajectory).get_legend().get_texts()) >= 4
+    assert len(pydarts.plots.entropy(result_of(3).trajectory).ax.get_legend().get_texts()) >= 4
 
 
 def test_an_animation_of_many_choices_is_small(result: pydarts.SearchResult, tmp_path: Path) -> None:

@@ -58,17 +58,17 @@ def test_nothing_shows_what_there_is_not(any_run: SearchResult, tmp_path: Path) 
 
 def test_a_plot_of_one_metric_is_titled_with_its_name() -> None:
     result = searched([{"rmse": value} for value in (0.5, 0.125, 0.75)], metric_mode="min")
-    ax = result.plot_metrics()
+    ax = result.plot_metrics().ax
     line, ring = ax.lines
     assert ax.get_ylabel() == "rmse" and line.get_ydata().tolist() == [0.5, 0.125, 0.75]
     assert line.get_xdata().tolist() == [1, 2, 3]
     assert (ring.get_xdata().tolist(), ring.get_ydata().tolist()) == ([2], [0.125])
-    highest = plots.metrics(result.history).lines[-1]
+    highest = plots.metrics(result.history).ax.lines[-1]
     assert highest.get_ydata().tolist() == [0.75]
 
 
 def test_a_plot_of_several_metrics_names_them_and_rings_the_first(run: SearchResult) -> None:
-    ax = run.plot_metrics()
+    ax = run.plot_metrics().ax
     assert [line.get_label() for line in ax.lines[:2]] == ["rmse", "mae"]
     assert ax.lines[1].get_ydata().tolist() == [0.25, 0.5, 0.0625]
     assert ax.lines[2].get_ydata().tolist() == [0.125]

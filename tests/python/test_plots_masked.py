@@ -82,12 +82,14 @@ def test_the_cell_of_the_search_network_shows_removed_edges() -> None:
 
 def test_curves_mark_decisions_and_the_largest_entropy() -> None:
     path = restricted()
-    for ax in (plots.entropy(path), plots.skips(path)):
+    for ax in (plots.entropy(path).ax, plots.skips(path).ax):
         vertical = [line.get_xdata()[0] for line in ax.lines if line.get_linestyle() == ":"]
         assert vertical == [3.0, 4.0, 5.0]
         legend = ax.get_legend()
         assert legend and any("2 skip connections" in text.get_text() for text in legend.get_texts())
-    level = [line.get_ydata()[0] for line in plots.entropy(ragged()).lines if line.get_label() == "all alike"]
+    level = [
+        line.get_ydata()[0] for line in plots.entropy(ragged()).ax.lines if line.get_label() == "all alike"
+    ]
     assert level == pytest.approx([(np.log(2) + np.log(3)) / 3])
 
 

@@ -202,7 +202,7 @@ def test_text_is_read_on_every_colour_of_an_operation() -> None:
 
 def test_entropies_are_drawn_with_the_most_there_can_be() -> None:
     path = make_path()
-    ax = plots.entropy(path)
+    ax = plots.entropy(path).ax
     normal, reduce, most = ax.lines
     np.testing.assert_array_equal(normal.get_ydata(), path.entropy("normal"))
     np.testing.assert_array_equal(reduce.get_ydata(), path.entropy("reduce"))
@@ -212,7 +212,7 @@ def test_entropies_are_drawn_with_the_most_there_can_be() -> None:
 
 def test_entropies_that_hardly_move_are_not_drawn_as_if_they_did() -> None:
     path = Trajectory({"recurrent": np.zeros((3, 6, 5))}, (0, 5, 9), RECURRENT, 1)
-    ax = plots.entropy(path)
+    ax = plots.entropy(path).ax
     low, high = ax.get_ylim()
     assert high - low >= 0.0199 and ax.get_xlabel() == "step"
     assert ax.yaxis.get_major_formatter().get_useOffset() is False
@@ -220,7 +220,7 @@ def test_entropies_that_hardly_move_are_not_drawn_as_if_they_did() -> None:
 
 def test_skip_connections_are_drawn_as_they_are_counted() -> None:
     path = make_path(points=6)
-    (line,) = plots.skips(path).lines
+    (line,) = plots.skips(path).ax.lines
     assert line.get_ydata().tolist() == path.skips.tolist() and line.get_drawstyle() == "steps-post"
     assert line.get_color() == look_of("skip_connect").color
 
@@ -323,13 +323,13 @@ def test_animations_that_cannot_be_written_are_refused(tmp_path: Path) -> None:
 def test_a_result_draws_what_the_functions_draw(tiny_result: SearchResult) -> None:
     assert len(tiny_result.plot_weights(at=0)) == len(tiny_result.plot_supernet(cell="normal")) + 1
     assert tiny_result.plot_weights(at=0)[0].get_title(loc="left") == "normal, epoch 0"
-    assert tiny_result.plot_entropy().get_ylabel().startswith("mean entropy")
-    assert tiny_result.plot_skips().get_ylabel().startswith("skip connections")
+    assert tiny_result.plot_entropy().ax.get_ylabel().startswith("mean entropy")
+    assert tiny_result.plot_skips().ax.get_ylabel().startswith("skip connections")
 
 
 def test_the_module_lists_what_it_has() -> None:
     assert set(plots.__all__) == {
         "accuracies", "alphas", "animate", "benchmark", "cells", "compare", "diagnostics", "edges", "entropy",
-        "losses", "metrics", "skips", "supernet_cell", "weights",
+        "losses", "metrics", "Plot", "skips", "supernet_cell", "weights",
     }  # fmt: skip
     assert all(getattr(plots, name).__doc__ for name in plots.__all__) and "plots" in pydarts.__all__

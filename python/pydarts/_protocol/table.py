@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, get_args, overload
 from .._results.history import frame
 from .._values import views
 from .._values.files import read_checked, user_path, write_atomically
+from .._values.plot import Plot, Style, drawing
 from .._values.words import listed, shown
 from .row import ACCURACY, BenchmarkScore, Measure, Origin, RowStatus, SearchRow
 from .table_file import as_text, benchmark_columns, benchmarks_of, columns_of, rows_of, values_of, written
@@ -147,8 +148,8 @@ class SearchTable(Sequence[SearchRow]):
 
         Raises:
             FileNotFoundError: there is no such file.
-            CheckpointError: the file is truncated, malformed, changed after it was written, or no such
-                table; or a value is out of range. The message names it.
+            CheckpointError: the file is truncated, malformed, changed after it was written, or not such
+                a table; or a value is out of range. The message names it.
         """
         return cls(read_checked(user_path(path), rows_of))
 
@@ -166,21 +167,29 @@ class SearchTable(Sequence[SearchRow]):
                 row["architecture"] = as_text(row["architecture"])
         return frame(rows, "table", columns)
 
-    def plot(self, ax: Axes | None = None) -> Axes:
+    def plot(
+        self,
+        ax: Axes | None = None,
+        *,
+        path: str | os.PathLike[str] | None = None,
+        figsize: tuple[float, float] | None = None,
+        style: Style | None = None,
+    ) -> Plot:
         """Plot the scores, one point per cell, with mean ± standard deviation of each origin.
 
         Args:
             ax: axes to draw into; None: a new figure.
-
-        Returns:
-            The axes.
+            path: name of a file to write.
+            figsize: width and height of a new figure in inches.
+            style: `"paper"` for a figure in a paper: see `plots.alphas`.
         """
         scores: dict[str, list[float]] = {
             origin: [row.score for row in self if row.origin == origin and row.score is not None]
             for origin in self._origins
         }
         means: dict[str, tuple[float, float]] = {origin: self.summary(origin)[:2] for origin in self._origins}
-        return views.scores.scores(scores, means, name=self.measure.name, percent=self.measure.percent, ax=ax)
+        about = {"name": self.measure.name, "percent": self.measure.percent}
+        return views.scores.scores(scores, means, **about, **drawing(ax, path, figsize, style))
 
     def __repr__(self) -> str:
         found = [f"{_figures(self.summary(origin), self.measure)} {origin}" for origin in self._origins]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -29,12 +29,13 @@ from .diagnostics import Diagnostics, diagnose
 from .files import read_result, write_result
 from .history import EpochRecord, History
 from .modules import ModuleLike, built, copied, fixed
+from .plotted import Plotted
 from .score import best_of
 from .tables import AlphaTable, is_cells, tables_of
 from .trajectory import Trajectory
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+    pass
 
 
 T = TypeVar("T")
@@ -42,11 +43,11 @@ Status: TypeAlias = Literal["complete", "interrupted", "failed"]
 
 
 @dataclass(frozen=True, eq=False)
-class SearchResult:
+class SearchResult(Plotted):
     """The outcome of `search`, complete or partial."""
 
     genotype: Genotype
-    """The genotype derived from the last α; an AttributeError for a network of your own, which has none."""
+    """The genotype derived from the last α. For a network of your own, reading it is an AttributeError."""
     alphas: dict[str, npt.NDArray[Any]] = field(repr=False)
     """Table name -> trajectory of the logits α, [T, rows, columns]; the first is the initial one. NaN where
     a candidate was masked."""
@@ -59,9 +60,9 @@ class SearchResult:
     status: Status
     """ "complete", "interrupted" (Ctrl-C) or "failed" (an exception stopped the search)."""
     state_dict: dict[str, Tensor] = field(repr=False)
-    """Weights and running statistics of the search network by name; fits `Supernet(config=...)`. Statistics
-    are raw, with the number of steps that moved them as `num_batches_tracked`; results of earlier versions
-    lack it."""
+    """Weights and running statistics of the search network by name, for `Supernet(config=...)`. Statistics
+    are not corrected for their initial values; `num_batches_tracked` counts the steps that updated them
+    (missing in results of earlier versions)."""
     threads: int = field(default=1, repr=False)
     """CPU threads that the search ran on."""
     environment: dict[str, str] = field(default_factory=dict, repr=False)
@@ -73,33 +74,33 @@ class SearchResult:
     loss: str | None = None
     """Name of the loss function that the search was given; None: cross-entropy."""
     fingerprint: dict[str, str] = field(default_factory=dict, repr=False)
-    """What the search was given: facts about the data ("data.examples", "data.shape", "data.dtype"; of a pair
-    "train.…" and "valid.…"), hashes of labels and of a sample, and "loss" with a hash of its code.
+    """Facts about the data ("data.examples", "data.shape", "data.dtype"; for a pair "train.…" and "valid.…"),
+    with hashes of the labels and of a sample, and the fact "loss" with a hash of its code.
 
     `resume` compares them. Empty in results of earlier versions."""
     class_counts: tuple[int, ...] | None = field(default=None, repr=False)
     """Number of validation images per class; None for text and for loaders whose dataset holds no labels."""
     epochs: tuple[int, ...] = field(default=(), repr=False)
-    """The epoch of the latest step at each of the T points, whose parameters of the relaxation hold there."""
+    """The epoch of the last step before each of the T points; the relaxation has its parameters there."""
     architecture: Architecture = field(default_factory=dict, repr=False)
     """Table name -> for each row (edge), the names of the candidates that the selection picks from the last
-    α; empty where it picks none. Of a module with choices: the name of each choice -> its candidate, or for
+    α; empty where it picks none. For a module with choices: the name of each choice -> its candidate, or for
     an `InputChoice` a tuple of indices."""
     decisions: tuple[tuple[int, Decision], ...] = field(default=(), repr=False)
     """The decisions of the search in the order in which they were taken, each with the number of its epoch.
 
     A decision is taken at the end of its epoch and holds from the next one on. It is a dictionary with
     `decision`: "mask" (with `table`, `row`, `columns`), "freeze" (`table`, `row`, `column`), "drop" (`table`,
-    `row`), "roll_back" (`epoch`, the number of epochs that remain) or "stop" (`reason`). A roll back undoes
-    the decisions at the end of the epochs that it undoes; decisions after it in the same epoch have the
-    number of the last epoch that remains."""
+    `row`), "roll_back" (`epoch`, the number of epochs that remain) or "stop" (`reason`). A roll back also
+    undoes the decisions of the epochs that it removes; later decisions in the same epoch have the number of
+    the last epoch that remains."""
 
     tables: Mapping[str, AlphaTable] = field(default_factory=dict, repr=False)
     """The names of rows and candidates by table: those of the space, or of a network of your own."""
 
     module: nn.Module | None = field(default=None, repr=False)
-    """The module with choices that was searched, a copy; None otherwise, in loaded results, and in pickled
-    ones if it cannot be pickled."""
+    """A copy of the module with choices that was searched. None for other networks, in loaded results, and in
+    pickled results if it cannot be pickled."""
 
     def __post_init__(self) -> None:
         if self.genotype is None:
@@ -142,9 +143,9 @@ class SearchResult:
     def best(self) -> int | None:
         """The first epoch with the best value of the metric, counted from 0; None without an epoch.
 
-        `config.metric_mode` says which values are better; of several metrics the first one counts. Without a
-        metric, the first epoch with the highest validation accuracy; without accuracies, with the lowest
-        validation loss.
+        `config.metric_mode` determines which values are better; with several metrics, the first one counts.
+        Without a metric, it is the first epoch with the highest validation accuracy; without accuracies, with
+        the lowest validation loss.
         """
         if not self.history:
             return None
@@ -168,7 +169,7 @@ class SearchResult:
 
     @property
     def strengths(self) -> dict[str, npt.NDArray[np.float64]]:
-        """Table name -> mean mixing weights that the relaxation makes of `alphas`, [T, edges, operations].
+        """Table name -> mean mixing weights of the relaxation at `alphas`, [T, edges, operations].
 
         They are 0 where α is masked, and constant in rows that are decided.
         """
@@ -207,17 +208,17 @@ class SearchResult:
 
         Args:
             path: the file to write, replaced if it exists; its folder is created if necessary.
-            table: from `search_many` or `compare`; its random cells are the baseline.
-            benchmark: a `pydarts.benchmarks.NASBench201`; accuracy, rank and regret of the genotype, and the
-                accuracy over time, are a section of the report.
+            table: a table from `search_many` or `compare`; its random cells are the baseline.
+            benchmark: a `pydarts.benchmarks.NASBench201`; it adds a section with accuracy, rank and regret of
+                the genotype, and the accuracy over time.
 
         Returns:
             The path of the file.
 
         Raises:
-            ConfigError: the genotype is not of the space of `benchmark`.
+            ConfigError: the genotype does not belong to the space of `benchmark`.
             ImportError: plotly is not installed.
-            TypeError: `table` is not a `SearchTable`, or `benchmark` is no benchmark.
+            TypeError: `table` is not a `SearchTable`, or `benchmark` is not a benchmark.
 
         >>> import numpy as np, pydarts, tempfile
         >>> X, y = np.zeros((16, 1, 8, 8), np.uint8), np.arange(16) % 2
@@ -251,8 +252,8 @@ class SearchResult:
     def fixed_network(self, network: ModuleLike | None = None) -> nn.Module:
         """Return the network of your own that was searched, with its choices made and its weights kept.
 
-        Nothing of pydarts is left in it. Running statistics of batch norm lose what is left of their initial
-        values, as in the evaluation of the search.
+        The network contains nothing of pydarts. Running statistics of batch norm are corrected for their
+        initial values, as in the evaluation of the search.
 
         Args:
             network: the module, or the function that makes it; required for a loaded result.
@@ -291,7 +292,7 @@ class SearchResult:
         the network's cells, of the cells' preprocessing, and of stem, classifier, embedding and decoder. All
         tensors fit a network with the width and depth of the search network and any genotype of its space,
         except the affine parameters of batch norm, which the search does not have. Others do not change.
-        Running statistics are copied as the evaluation of the search uses them, without their initial values;
+        Running statistics are corrected for their initial values, as in the evaluation of the search;
         `num_batches_tracked` is then 2**20.
 
         Args:
@@ -314,65 +315,6 @@ class SearchResult:
         """
         check_network(network, "inherit")
         return inherit(network, self.state_dict, self.config)
-
-    def plot_alphas(self, ax: Axes | None = None, *, cell: str | None = None) -> npt.NDArray[Any]:
-        """Draw the mixing weights over time: `plots.alphas` of the trajectory."""
-        return views.panels.alphas(self.trajectory, ax=ax, cell=cell)
-
-    def plot_weights(
-        self, ax: Axes | None = None, *, at: int = -1, cell: str | None = None
-    ) -> npt.NDArray[Any]:
-        """Draw the mixing weights at one point as a heat map: `plots.weights` of the trajectory."""
-        return views.panels.weights(self.trajectory, at=at, cell=cell, ax=ax)
-
-    def plot_supernet(
-        self, ax: Axes | None = None, *, at: int = -1, cell: str | None = None
-    ) -> npt.NDArray[Any]:
-        """Draw every edge of the search network's cells at one point: `plots.supernet_cell`."""
-        return views.panels.supernet_cell(self.trajectory, at=at, cell=cell, ax=ax)
-
-    def plot_cells(self, ax: Axes | None = None) -> npt.NDArray[Any]:
-        """Draw the derived cells as graphs: `plots.cells` of the genotype."""
-        return views.panels.cells(self.genotype, ax=ax)
-
-    def plot_entropy(self, ax: Axes | None = None) -> Axes:
-        """Draw the mean entropy of the mixing weights over time: `plots.entropy`."""
-        return views.axes.entropy(self.trajectory, ax=ax)
-
-    def plot_skips(self, ax: Axes | None = None) -> Axes:
-        """Draw how many skip connections the genotype has over time: `plots.skips`."""
-        return views.axes.skips(self.trajectory, ax=ax)
-
-    def plot_edges(self, ax: Axes | None = None, *, cell: str | None = None) -> npt.NDArray[Any]:
-        """Draw the weights of edges over time, of a search with `edge_normalization`: `plots.edges`."""
-        return views.panels.edges(self.trajectory, ax=ax, cell=cell)
-
-    def plot_losses(self, ax: Axes | None = None) -> Axes:
-        """Draw training and validation losses, or perplexities of text: `plots.losses`."""
-        words, path = self.config.resolved_space.kind == "recurrent", self.trajectory
-        return views.axes.losses(self.history, words=words, path=path, ax=ax)
-
-    def plot_accuracies(self, ax: Axes | None = None) -> Axes:
-        """Draw training and validation accuracies: `plots.accuracies`."""
-        return views.axes.accuracies(self.history, ax=ax)
-
-    def plot_metrics(self, ax: Axes | None = None) -> Axes:
-        """Draw the values of the metric: `plots.metrics`."""
-        return views.axes.metrics(self.history, mode=self.config.metric_mode, ax=ax)
-
-    def plot_diagnostics(
-        self, ax: Axes | None = None, *, names: Sequence[str] | str | None = None
-    ) -> npt.NDArray[Any]:
-        """Draw what the algorithm was and measured in every epoch: `plots.diagnostics`."""
-        return views.panels.diagnostics(
-            self.history, names, path=self.trajectory, stop=self.config.stop, ax=ax
-        )
-
-    def animate(
-        self, file: str | os.PathLike[str], *, cell: str | None = None, fps: int = 8, frames: int = 40
-    ) -> Path:
-        """Write an animation of α as a GIF: `plots.animate` of the trajectory."""
-        return views.files.animate(self.trajectory, file, cell=cell, fps=fps, frames=frames)
 
     def _repr_html_(self) -> str:
         return views.cards.of_result(self)

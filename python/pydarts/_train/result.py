@@ -13,6 +13,7 @@ from .._results.history import History, TrainRecord, record_from
 from .._results.result import Status
 from .._values import views
 from .._values.files import about_in, about_of, read_checked, user_path, write_together
+from .._values.plot import Plot, Style, drawing
 from ..nn import LanguageModel, Network
 from ..nn._cost import number_of_weights
 from ..nn._files import load_network, network_bytes
@@ -36,7 +37,7 @@ class TrainResult:
 
     network: Network | Any = field(repr=False)
     """The trained network, with the weights selected by `TrainConfig.keep`; in evaluation mode. A module that
-    `build` did not make is the one that `train` was given."""
+    `build` did not make is the one that was passed to `train`."""
     history: History[TrainRecord]
     """One record per epoch."""
     config: TrainConfig
@@ -47,15 +48,15 @@ class TrainResult:
     """The machine and the versions of the training; for a resumed training, those of its last part: `device`,
     the name of its `processor`, the versions of `pydarts`, `torch`, `numpy` and `python`, `system`."""
     fingerprint: dict[str, str] = field(default_factory=dict, repr=False)
-    """What the training was given, as in `SearchResult.fingerprint`."""
+    """Facts about the data and the loss of the training; see `SearchResult.fingerprint`."""
 
     @property
     def best(self) -> int | None:
-        """The first epoch with the highest validation accuracy, for text with the lowest validation loss.
+        """The first epoch with the highest validation accuracy, or for text with the lowest validation loss.
 
-        With a metric, the first epoch with its best value in the sense of `config.metric_mode` (of several
-        values, the first one counts); without metric and accuracy, the one with the lowest validation loss.
-        Counted from 0; None without an epoch.
+        With a metric, it is the first epoch with the best value in the sense of `config.metric_mode`; if the
+        metric has several values, the first one counts. Without metric and accuracy, it is the epoch with the
+        lowest validation loss. Epochs are counted from 0; None without an epoch.
         """
         if not self.history:
             return None
@@ -71,9 +72,9 @@ class TrainResult:
         """Measure the trained network on other data, such as a test set, in evaluation mode.
 
         Args:
-            data: `(X, y)` arrays or a loader of batches, in the form of the training's; for text an array of
-                tokens. After a training on bytes, bytes and numbers from 0 to 1 are normalised as there.
-                Nothing is augmented.
+            data: `(X, y)` arrays or a loader of batches, in the same form as in the training; for text, an
+                array of tokens. If the training images were uint8, uint8 images and images scaled to [0, 1]
+                are normalised as in the training. Nothing is augmented.
             loss: as in `train`; None: cross-entropy.
             metric: as in `train`.
             unpack: as in `train`.
@@ -83,7 +84,7 @@ class TrainResult:
             five classes), and the values of the metric by name.
 
         Raises:
-            DataError: data of another form; the message says what to do.
+            DataError: the data have another form; the message says what to do.
 
         >>> import pydarts, torch
         >>> X, y = torch.zeros(40, 1, 8, 8), torch.arange(40) % 2
@@ -100,11 +101,11 @@ class TrainResult:
         return evaluate(self.network, data, self.config, loss, metric, unpack)
 
     def predict(self, x: Any) -> Tensor:
-        """Return what the trained network gives for inputs, in evaluation mode and in batches, on the CPU.
+        """Return the outputs of the trained network in evaluation mode, computed in batches, on the CPU.
 
         Args:
-            x: images or sequences in the form of the training's arrays, normalised as there; for another
-                module its inputs, with one row per example.
+            x: images or sequences, arrays as in the training, which are normalised in the same way; for
+                another module, its inputs, with one row per example.
 
         Returns:
             The outputs [N, ...], for networks of `build` the logits [N, classes]: `predict(x).argmax(1)` are
@@ -151,8 +152,8 @@ class TrainResult:
 
         Args:
             folder: the folder.
-            network: the module whose weights the folder holds, for a module that `build` did not make: they
-                are copied into it. Without it the result's network only has the `state_dict()`.
+            network: for a module that `build` did not make, the module into which the weights are copied.
+                Without it, the network of the result has only the `state_dict()`.
 
         Raises:
             FileNotFoundError: there is no such folder, or a file is missing.
@@ -162,17 +163,41 @@ class TrainResult:
         about = read_checked(folder / "training.json", _about)
         return cls(load_network(folder / "network.safetensors", network).eval(), *about)
 
-    def plot_losses(self, ax: Axes | None = None) -> Axes:
+    def plot_losses(
+        self,
+        ax: Axes | None = None,
+        *,
+        path: str | os.PathLike[str] | None = None,
+        figsize: tuple[float, float] | None = None,
+        style: Style | None = None,
+    ) -> Plot:
         """Draw training and validation losses, or perplexities of text: `plots.losses`."""
-        return views.axes.losses(self.history, words=isinstance(self.network, LanguageModel), ax=ax)
+        options = drawing(ax, path, figsize, style)
+        return views.plots.losses(self.history, words=isinstance(self.network, LanguageModel), **options)
 
-    def plot_accuracies(self, ax: Axes | None = None) -> Axes:
+    def plot_accuracies(
+        self,
+        ax: Axes | None = None,
+        *,
+        path: str | os.PathLike[str] | None = None,
+        figsize: tuple[float, float] | None = None,
+        style: Style | None = None,
+    ) -> Plot:
         """Draw training and validation accuracies: `plots.accuracies`."""
-        return views.axes.accuracies(self.history, ax=ax)
+        options = drawing(ax, path, figsize, style)
+        return views.plots.accuracies(self.history, **options)
 
-    def plot_metrics(self, ax: Axes | None = None) -> Axes:
+    def plot_metrics(
+        self,
+        ax: Axes | None = None,
+        *,
+        path: str | os.PathLike[str] | None = None,
+        figsize: tuple[float, float] | None = None,
+        style: Style | None = None,
+    ) -> Plot:
         """Draw the values of the metric: `plots.metrics`."""
-        return views.axes.metrics(self.history, mode=self.config.metric_mode or "max", ax=ax)
+        options = drawing(ax, path, figsize, style)
+        return views.plots.metrics(self.history, mode=self.config.metric_mode or "max", **options)
 
     def _repr_html_(self) -> str:
         changed = not_published(self.config, settings_of(self.network))

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from .. import _core
 from . import notations, views
 from .notations import Edges, Genes
 from .operation import Operation, named
+from .plot import Plot, Style, drawing
 from .record import Record, without_mark
 from .space import Space, as_space
 
@@ -93,12 +94,12 @@ class Genotype(Record, _core.Genotype):
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Genotype:
-        """The genotype of a dictionary as `to_dict` gives it: nodes as lists of [operation, source]."""
+        """Create a genotype from a dictionary such as `to_dict` returns, with edges [operation, source]."""
         return cls._of(values)
 
     @classmethod
     def from_json(cls, text: str) -> Genotype:
-        """The genotype of a JSON object as `to_json` gives it.
+        """Create a genotype from a JSON object such as `to_json` returns.
 
         Raises:
             GenotypeError: not JSON, or not a genotype.
@@ -106,18 +107,17 @@ class Genotype(Record, _core.Genotype):
         return cls._of_json(text)
 
     def to_json(self, indent: int | None = None) -> str:
-        """As a JSON object: `{"normal": [[[operation, source], ...], ...], "normal_concat": [...], ...}`."""
+        """Return JSON: `{"normal": [[[operation, source], ...], ...], "normal_concat": [...], ...}`."""
         return self._json(indent)
 
     @classmethod
     def from_notation(cls, text: str) -> Genotype:
-        """The genotype of the published notation, `Genotype(normal=[('sep_conv_3x3', 1), ...], ...)`.
+        """Read a genotype in the published notation, `Genotype(normal=[('sep_conv_3x3', 1), ...], ...)`.
 
-        Also read are values without names, one list per node (pt.darts), a weight after each source and a
-        dictionary (AutoDL), comments, and lists and numbers as NumPy and PyTorch print them. Text before the
-        genotype, such as an assignment or the beginning of a line of a log, is ignored; quotes or a fence of
-        Markdown may be around it. A cell of NAS-Bench-201 is read as by `from_nasbench201`. The text is
-        parsed, never evaluated.
+        Other forms that are read: values without names, one list per node (pt.darts), a weight after each
+        source and a dictionary (AutoDL), comments, and lists and numbers as NumPy and PyTorch print them, a
+        genotype after other text, such as an assignment or the beginning of a log line, in quotes or in a
+        Markdown fence, and a cell of NAS-Bench-201. The text is parsed, never evaluated.
 
         Raises:
             GenotypeError: malformed text, or the text of several genotypes; the message gives the position.
@@ -130,7 +130,7 @@ class Genotype(Record, _core.Genotype):
 
     @classmethod
     def from_nasbench201(cls, text: str) -> Genotype:
-        """The genotype of a cell of NAS-Bench-201, `|op~0|+|op~0|op~1|+|op~0|op~1|op~2|`.
+        """Read a cell of NAS-Bench-201, `|op~0|+|op~0|op~1|+|op~0|op~1|op~2|`.
 
         The groups are the edges into nodes 1, 2 and 3; `~0` is their source. The output is the last node.
 
@@ -147,7 +147,7 @@ class Genotype(Record, _core.Genotype):
         return cls._of(_core.Genotype._parse_nasbench201(without_mark(text)))
 
     def to_nasbench201(self) -> str:
-        """As a cell of NAS-Bench-201.
+        """Return the string of a cell of NAS-Bench-201.
 
         Raises:
             GenotypeError: a genotype of another space, or a node without an edge from every lower node.
@@ -156,9 +156,9 @@ class Genotype(Record, _core.Genotype):
 
     @classmethod
     def from_transnas101(cls, text: str) -> Genotype:
-        """The genotype of a cell of TransNAS-Bench-101, `1_02_333`; the code of its network may precede it.
+        """Read a cell of TransNAS-Bench-101, `1_02_333`; the code of its network may precede it.
 
-        The groups are the edges into nodes 1, 2 and 3, a digit the number of the operation in the space.
+        The groups are the edges into nodes 1, 2 and 3; each digit is the number of an operation of the space.
 
         Raises:
             GenotypeError: malformed text.
@@ -169,7 +169,7 @@ class Genotype(Record, _core.Genotype):
         return cls.from_dict(notations.from_transnas101(text))
 
     def to_transnas101(self, network: str | None = None) -> str:
-        """As a cell of TransNAS-Bench-101, behind the code of its network if one is given (`"64-41414"`).
+        """Return a cell of TransNAS-Bench-101, after the code of its network if one is given (`"64-41414"`).
 
         Raises:
             GenotypeError: a genotype of another space, or a malformed code.
@@ -178,7 +178,7 @@ class Genotype(Record, _core.Genotype):
 
     @classmethod
     def from_nni(cls, values: Mapping[str, Any]) -> Genotype:
-        """The genotype of a dictionary of NNI's hub, as `to_nni` gives it.
+        """Create a genotype from a dictionary of NNI's hub, such as `to_nni` returns.
 
         Sources may be numbers (NNI 2) or lists of one number (NNI 3). Keys that belong to neither cell, such
         as the width of NNI's network, are ignored; `build` has arguments for them.
@@ -194,7 +194,7 @@ class Genotype(Record, _core.Genotype):
         return cls.from_dict(notations.from_nni(values))
 
     def to_nni(self) -> dict[str, str | list[int]]:
-        """As the dictionary that NNI's hub takes (`nni.nas.hub.pytorch.DARTS.frozen_factory`, NNI 3).
+        """Return the dictionary that NNI's hub takes (`nni.nas.hub.pytorch.DARTS.frozen_factory`, NNI 3).
 
         For each edge k (0 or 1) into node j of a cell: `"normal/op_j_k"`, its operation, and
         `"normal/input_j_k"`, a list of its source; the same for `"reduce/..."`. Numbers of nodes and names of
@@ -213,7 +213,7 @@ class Genotype(Record, _core.Genotype):
 
     @classmethod
     def from_nasbench301(cls, values: Mapping[str, Any]) -> Genotype:
-        """The genotype of a NAS-Bench-301 dictionary, as `to_nasbench301` or ConfigSpace gives it.
+        """Create a genotype from a NAS-Bench-301 dictionary of `to_nasbench301` or ConfigSpace.
 
         The edges into a node are sorted by source. Keys that belong to neither cell, such as those of the
         optimiser, are ignored.
@@ -230,7 +230,7 @@ class Genotype(Record, _core.Genotype):
         return cls.from_dict(notations.from_nasbench301(values))
 
     def to_nasbench301(self) -> dict[str, str]:
-        """As the ConfigSpace dictionary that NAS-Bench-301 takes (`representation="configspace"`).
+        """Return the ConfigSpace dictionary that NAS-Bench-301 takes (`representation="configspace"`).
 
         `"NetworkSelectorDatasetInfo:darts:edge_normal_r"`: the operation on the edge of α's row r;
         `"NetworkSelectorDatasetInfo:darts:inputs_node_normal_j"`: the two sources of node j > 2, as `"0_2"`;
@@ -251,7 +251,7 @@ class Genotype(Record, _core.Genotype):
         return notations.to_nasbench301(self)
 
     def validate(self, space: str | Space) -> None:
-        """Check that this genotype is one of `space`.
+        """Check that this genotype belongs to `space`.
 
         Raises:
             GenotypeError: another number of nodes, an operation that is not in the space, or two edges from
@@ -262,12 +262,19 @@ class Genotype(Record, _core.Genotype):
         """
         self._validate_in(as_space(space))
 
-    def plot(self, ax: Axes | None = None) -> npt.NDArray[Any]:
+    def plot(
+        self,
+        ax: Axes | None = None,
+        *,
+        path: str | os.PathLike[str] | None = None,
+        figsize: tuple[float, float] | None = None,
+        style: Style | None = None,
+    ) -> Plot:
         """Draw the cells as graphs: `plots.cells`."""
-        return views.panels.cells(self, ax=ax)
+        return views.plots.cells(self, **drawing(ax, path, figsize, style))
 
     def to_dot(self) -> str:
-        """The cells in the DOT language of Graphviz, one cluster per cell.
+        """Return the cells in the DOT language of Graphviz, one cluster per cell.
 
         >>> from pydarts import genotypes
         >>> 'recurrent_0 -> recurrent_1 [label="sigmoid"' in genotypes.DARTS_RNN_V2.to_dot()
@@ -276,7 +283,7 @@ class Genotype(Record, _core.Genotype):
         return views.export.to_dot(self)
 
     def to_svg(self) -> str:
-        """The picture of `plot` as an SVG document, with its text as text.
+        """The picture of `plot` as an SVG document, in which text stays text.
 
         Equal genotypes give equal bytes; settings of matplotlib have no effect.
 
@@ -351,9 +358,9 @@ class Genotype(Record, _core.Genotype):
 
     @property
     def edge_set(self) -> frozenset[tuple[str, str, int, int]]:
-        """All edges as (table, operation, source node, target node), without an order.
+        """The set of all edges as (table, operation, source node, target node).
 
-        Genotypes of a space with equal sets stand for the same network; the order of the edges into a node
+        Genotypes of a space with equal sets describe the same network; the order of the edges into a node
         may differ.
 
         >>> from pydarts import Genotype

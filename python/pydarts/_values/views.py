@@ -28,8 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    import numpy.typing as npt
-    from matplotlib.axes import Axes
+    from .plot import Plot
 
     class Functions(Protocol[T]):
         """A module whose functions return a T; importing it here would close a circle."""
@@ -40,16 +39,15 @@ if TYPE_CHECKING:
     export: Functions[str]
     files: Functions[Path]
     page: Functions[Path]
-    axes: Functions[Axes]
-    panels: Functions[npt.NDArray[Any]]
-    scores: Functions[Axes]
+    plots: Functions[Plot]
+    scores: Functions[Plot]
 else:
     _MODULES = {
         "cards": "pydarts._show.cards",
         "export": "pydarts._show.plots.export",
         "page": "pydarts._show.report.page",
         "scores": "pydarts._show.plots.scores",
-        **dict.fromkeys(("axes", "files", "panels"), "pydarts.plots"),
+        **dict.fromkeys(("files", "plots"), "pydarts.plots"),
     }
 
     def __getattr__(name: str) -> Any:

@@ -114,14 +114,14 @@ def moving(scene: Scene) -> Figure:
         _legend(figure, path)
     losses, rights, entropy = (figure.add_subplot(lower[at]) for at in range(3))
     if scene.records:
-        curves.losses(scene.history, path=path, ax=losses)
+        curves.losses(scene.history, trajectory=path, ax=losses)
     else:
         _by_step(losses, scene)
     if any(record.metrics for record in scene.records):
         curves.metrics(scene.history, mode=scene.config.metric_mode, ax=rights)
     else:
         curves.accuracies(scene.history, ax=rights)
-    curves.entropy(scene.trajectory, ax=entropy).set_ylabel("mean entropy, nats")
+    curves.entropy(scene.trajectory, ax=entropy).ax.set_ylabel("mean entropy, nats")
     for number, (named, names) in enumerate(groups):
         row, column = divmod(number, 3)
         low = 0.4 + more - (row + 1) * (_FOOT + 0.7)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
@@ -13,9 +13,11 @@ from matplotlib.lines import Line2D
 
 from ..._results.tables import all_names
 from ..._results.trajectory import Trajectory
+from ..._values.plot import Plot, Style
 from ..._values.words import tail
 from ..palette import Look, looks_of
-from .points import cut_of, drawn, grid, limits, state_of
+from .canvas import Canvas
+from .points import Edges, cut_of, drawn, grid, limits, state_of
 from .style import FAINT, GRID, INK, inches, row_name
 
 _LEAST = 4.8  # inches: smallest width of the panels of a table
@@ -25,7 +27,16 @@ _WIDE = 2.3, 0.52  # inches: width of a panel with names at its lines, and the p
 _NAMES = 8  # lines that are named
 
 
-def alphas(path: Trajectory, *, ax: Axes | None = None, cell: str | None = None) -> npt.NDArray[Any]:
+def alphas(
+    trajectory: Trajectory,
+    *,
+    ax: Axes | None = None,
+    cell: str | None = None,
+    edges: Edges | None = None,
+    path: str | os.PathLike[str] | None = None,
+    figsize: tuple[float, float] | None = None,
+    style: Style | None = None,
+) -> Plot:
     """Draw the mixing weights over time: one panel per edge, one line per operation.
 
     Rows of panels are the targets of edges, columns the sources. All panels have the same range; the thin
@@ -38,15 +49,21 @@ def alphas(path: Trajectory, *, ax: Axes | None = None, cell: str | None = None)
     40 of them. If they have different candidates, the lines are named next to them instead of in a legend.
 
     Args:
-        path: α over time, `result.trajectory`.
+        trajectory: α over time, `result.trajectory`.
         ax: axes to draw into; None: a new figure.
+        path: name of a file to write, such as `alphas.pdf`; such a figure opens no window.
+        figsize: width and height of a new figure in inches.
+        style: `"paper"` for a figure as wide as a column or a page of a paper, with letters of at least 7
+            points, TrueType fonts, and curves with different dashes.
         cell: name of one table; None: all tables, in a row.
+        edges: rows to draw: edges as pairs of nodes, numbered as in `space.edges`, or names of choices; None:
+            all.
 
     Returns:
-        The panels' axes as a flat array, in the order of tables and edges; their `figure` is the figure.
+        The plot, whose axes are the panels in the order of tables and edges.
 
     Raises:
-        ValueError: no such table.
+        ValueError: no such table, edge or style.
 
     >>> import numpy as np
     >>> from pydarts import Space, Trajectory, plots
@@ -55,45 +72,47 @@ def alphas(path: Trajectory, *, ax: Axes | None = None, cell: str | None = None)
     >>> len(plots.alphas(path))
     3
     """
-    whole, (path, names) = path, drawn(path, cell, PANELS)
-    weights = {name: path.shown(name) for name in names}
-    grids = {name: grid(path.tables[name]) for name in names}
+    canvas = Canvas(ax, path, figsize, style)
+    cut, chosen = drawn(trajectory, cell, PANELS, edges)
+    names = list(chosen)
+    weights = {name: cut.shown(name) for name in names}
+    grids = {name: grid(cut.tables[name], chosen[name]) for name in names}
     columns, rows = max(found[1] for found in grids.values()), max(found[2] for found in grids.values())
-    named = any(path.tables[name].sparse for name in names)
-    looks = looks_of(all_names({name: path.tables[name] for name in names}))
+    named = any(cut.tables[name].sparse for name in names)
+    looks = looks_of(all_names({name: cut.tables[name] for name in names}))
     each, part = _WIDE if named else (1.45, 0.86)
-    label, wide = path.time[1], max(each * columns + 0.5, _LEAST) * len(names)
+    label, wide = cut.time[1], max(each * columns + 0.5, _LEAST) * len(names)
     # The legend is above the diagonal of the last table, or below all panels where the first row is full.
     full = sum(y == 0 for _, y in grids[names[-1]][0]) == columns
     across = max(1, min(len(looks), int(wide / _ENTRY)))
     foot = 0.16 * -(-len(looks) // across) + 0.1 if full and not named else 0.0
-    low, high = limits(list(weights.values()))
-    if ax is None:
-        ax = plt.figure(figsize=(wide, 1.25 * rows + 0.9 + foot)).add_axes((0.0, 0.0, 1.0, 1.0))
-    ax.set_axis_off()
-    tall = inches(ax)[1]
+    low, high = limits([weights[name][:, chosen[name]] for name in names])
+    ax = canvas.host((wide, 1.25 * rows + 0.9 + foot))
+    length, tall = inches(ax)
+    margin = max(0.08 / len(names), 0.62 / length)  # for the axis label
     foot = min(foot / tall, 0.15)
     below, above = foot + min(0.45 / tall, 0.15), min(0.5 / tall, 0.15)  # for the axis label and the title
     panels = []
     for number, name in enumerate(names):
-        left, width = (number + 0.08) / len(names), 0.91 / len(names)
+        left = number / len(names) + margin
+        width = 0.99 / len(names) - margin
         places, _, bottom = grids[name]
-        for row, (x, y) in enumerate(places):
+        for row, (x, y) in zip(chosen[name], places, strict=True):
             panel = ax.inset_axes(_box(left, width, below, 1 - below - above, x, y, columns, rows, part))
-            _lines(panel, path, name, row, weights[name][:, row], looks)
+            _lines(panel, cut, name, row, weights[name][:, row], looks)
             panel.set_ylim(low, high)
             panel.margins(x=0.02)
             _quiet(panel, bottom=y == bottom - 1, left=x == 0)
             if named:
-                _name_lines(panel, path.tables[name].names, weights[name][-1, row], looks, (low, high))
-            said = row_name(path.tables[name], row, int(each * 13)) + state_of(path, name, row)
-            if path.weighted(name):
-                said += f", β {path.edge_weights(name, -1)[row]:.2f}"
+                _name_lines(panel, cut.tables[name].names, weights[name][-1, row], looks, (low, high))
+            said = row_name(cut.tables[name], row, int(each * 13)) + state_of(cut, name, row)
+            if cut.weighted(name):
+                said += f", β {cut.edge_weights(name, -1)[row]:.2f}"
             panel.set_title(said, fontsize=7.5, pad=2, color=INK)
             if x == 0 and y == (bottom - 1) // 2:
                 panel.set_ylabel("mixing weight", fontsize=8, color=INK)
             panels.append(panel)
-        said = ", ".join([name, *path.relaxation_in_words()]) + cut_of(whole, path, name)
+        said = ", ".join([name, *cut.relaxation_in_words()]) + cut_of(trajectory, cut, name)
         ax.text(
             left, 0.985, said, fontsize=11, fontweight="bold", color=INK, va="top", transform=ax.transAxes
         )
@@ -101,7 +120,7 @@ def alphas(path: Trajectory, *, ax: Axes | None = None, cell: str | None = None)
         ax.text(*middle, label, fontsize=8, color=INK, ha="center", transform=ax.transAxes)
     if not named:
         _legend(ax, looks, across if full else None)
-    return np.array(panels, dtype=object)
+    return canvas.plot(panels)
 
 
 def _legend(ax: Axes, looks: Mapping[str, Look], across: int | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -13,11 +14,13 @@ from matplotlib.lines import Line2D
 from ..._benchmarks.nas_bench_201 import NASBench201
 from ..._benchmarks.scores import datasets_of
 from ..._results.result import SearchResult
+from ..._values.plot import Plot, Style
 from ..._values.words import shown
 from ..palette import Look, run_look
+from .canvas import Canvas
 from .compare import named
 from .curves import MARKED, across
-from .style import FAINT, INK, panels, tidy, title, verbatim
+from .style import FAINT, INK, tidy, title, verbatim
 
 Runs: TypeAlias = SearchResult | Sequence[SearchResult]
 
@@ -33,7 +36,10 @@ def benchmark(
     split: str = "test",
     *,
     ax: Axes | None = None,
-) -> npt.NDArray[Any]:
+    path: str | os.PathLike[str] | None = None,
+    figsize: tuple[float, float] | None = None,
+    style: Style | None = None,
+) -> Plot:
     """Draw the tabulated accuracy of searches over time, one panel per data set.
 
     The accuracies are those of `bench.trajectory`, for the genotype at every recorded point. The dashed line
@@ -47,10 +53,14 @@ def benchmark(
         datasets: names of data sets, or one name; None: all of the file that have the split.
         split: the split of the accuracies.
         ax: axes to draw into; None: a new figure.
+        path: name of a file to write, such as `alphas.pdf`; such a figure opens no window.
+        figsize: width and height of a new figure in inches.
+        style: `"paper"` for a figure as wide as a column or a page of a paper, with letters of at least 7
+            points, TrueType fonts, and curves with different dashes.
 
     Returns:
-        The axes of the panels as a flat array. Time is in epochs, counted from 1, if all searches recorded α
-        by epoch, otherwise in steps; 0 is the initial α.
+        The plot, which has one axes per data set. Time is in epochs, counted from 1, if all searches
+        recorded α by epoch, otherwise in steps; 0 is the initial α.
 
     Raises:
         ConfigError: an unknown data set or split; a search had another space or no cells.
@@ -71,12 +81,13 @@ def benchmark(
     >>> [panel.get_title(loc="left") for panel in pydarts.plots.benchmark(bench, {"first order": result})]
     ['cifar10']
     """
+    canvas = Canvas(ax, path, figsize, style)
     check_bench(bench)
     runs = _runs(results)
     names = datasets_of(bench, datasets, split)
     columns = max(1, min(len(runs), int(_SIZE[0] * len(names) / (0.5 + 0.075 * max(map(len, runs))))))
     foot = 0.0 if isinstance(results, SearchResult) else 0.2 + 0.2 * -(-len(runs) // columns)
-    host, made = panels(ax, 1, len(names), (_SIZE[0] * len(names), _SIZE[1] + foot), _MARGINS, foot)
+    host, made = canvas.panels(1, len(names), (_SIZE[0] * len(names), _SIZE[1] + foot), _MARGINS, foot)
     for panel, dataset in zip(made, names, strict=True):
         _draw(panel, bench, runs, dataset, split)
     if foot:
@@ -86,7 +97,7 @@ def benchmark(
             handles=handles, ncols=columns, fontsize=8, frameon=False,
             loc="lower center", bbox_to_anchor=(0.5, 0.0),
         )  # fmt: skip
-    return np.array(made, dtype=object)
+    return canvas.plot(made)
 
 
 def check_bench(bench: NASBench201) -> None:

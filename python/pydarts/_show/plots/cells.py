@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import networkx as nx  # type: ignore[import-untyped]
-import numpy as np
-import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import PathPatch
@@ -15,10 +14,12 @@ from matplotlib.path import Path
 
 from ..._values.genotype import Genotype
 from ..._values.notations import Edges
+from ..._values.plot import Plot, Style
 from ..._values.words import node_name
 from ..layout import layout
 from ..palette import LineStyle, look_of, text_on
-from .style import FAINT, INK, INNER, OUTER, inches, output_name, panels, title
+from .canvas import Canvas
+from .style import FAINT, INK, INNER, OUTER, inches, output_name, title
 
 _STEP, _LINE = 2.6, 1.6  # distance of layers; width of a line
 _BEFORE, _BOX, _AFTER = 1.65, 1.05, 0.2  # distance of a box from its node, its width, margin behind it
@@ -33,7 +34,14 @@ class Cell(NamedTuple):
     """The number of inputs, which is also the number of the first intermediate node."""
 
 
-def cells(genotype: Genotype, *, ax: Axes | None = None) -> npt.NDArray[Any]:
+def cells(
+    genotype: Genotype,
+    *,
+    ax: Axes | None = None,
+    path: str | os.PathLike[str] | None = None,
+    figsize: tuple[float, float] | None = None,
+    style: Style | None = None,
+) -> Plot:
     """Draw the cells of a genotype as graphs, one below the other, from the inputs to the output.
 
     The operation of an edge is a box before its target; the line of `none` is dotted, and so is the border of
@@ -42,9 +50,13 @@ def cells(genotype: Genotype, *, ax: Axes | None = None) -> npt.NDArray[Any]:
     Args:
         genotype: a convolutional or recurrent genotype.
         ax: axes to draw into; None: a new figure.
+        path: name of a file to write, such as `alphas.pdf`; such a figure opens no window.
+        figsize: width and height of a new figure in inches.
+        style: `"paper"` for a figure as wide as a column or a page of a paper, with letters of at least 7
+            points, TrueType fonts, and curves with different dashes.
 
     Returns:
-        The axes as a flat array, one per cell; their `figure` is the figure.
+        The plot, which has one axes per cell.
 
     >>> from pydarts import genotypes, plots
     >>> [ax.get_title(loc="left") for ax in plots.cells(genotypes.DARTS_V2)]
@@ -52,11 +64,11 @@ def cells(genotype: Genotype, *, ax: Axes | None = None) -> npt.NDArray[Any]:
     """
     if not isinstance(genotype, Genotype):
         raise TypeError(f"expected a Genotype such as result.genotype, got a {type(genotype).__name__}")
-    found = cells_of(genotype)
-    _, made = panels(ax, len(found), 1, size_of(genotype), (0.1, 0.1, 0.1, 0.3))
+    canvas, found = Canvas(ax, path, figsize, style), cells_of(genotype)
+    _, made = canvas.panels(len(found), 1, size_of(genotype), (0.1, 0.1, 0.1, 0.3))
     for axes, cell in zip(made, found, strict=True):
         draw_cell(axes, cell.graph, cell.first, cell.name)
-    return np.array(made, dtype=object)
+    return canvas.plot(made)
 
 
 def figure_of(genotype: Genotype) -> Figure:

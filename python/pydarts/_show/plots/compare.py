@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from ..._results.result import SearchResult
 from ..._results.score import ACCURACY, PERPLEXITY, Score, score_of
+from ..._values.plot import Plot, Style
 from ..palette import run_look
+from .canvas import Canvas
 from .curves import LEAST, MARKED
-from .style import INK, nothing, panels, plain_numbers, tidy, verbatim
+from .style import INK, nothing, plain_numbers, tidy, verbatim
 
 _WIDTH = 11.5  # inches of a new figure
 
 
 def compare(
-    results: Mapping[str, SearchResult] | Sequence[SearchResult], *, ax: Axes | None = None
-) -> npt.NDArray[Any]:
+    results: Mapping[str, SearchResult] | Sequence[SearchResult],
+    *,
+    ax: Axes | None = None,
+    path: str | os.PathLike[str] | None = None,
+    figsize: tuple[float, float] | None = None,
+    style: Style | None = None,
+) -> Plot:
     """Draw validation accuracy, entropy and skip connections of several searches over time.
 
     If all cells are recurrent, the first panel shows validation perplexity. It shows the metric if all
@@ -34,9 +41,13 @@ def compare(
     Args:
         results: name -> result, or a sequence of results, which are named "run 0", "run 1" and so on.
         ax: axes to draw into; None: a new figure.
+        path: name of a file to write, such as `alphas.pdf`; such a figure opens no window.
+        figsize: width and height of a new figure in inches.
+        style: `"paper"` for a figure as wide as a column or a page of a paper, with letters of at least 7
+            points, TrueType fonts, and curves with different dashes.
 
     Returns:
-        The axes of the three panels as a flat array. Time is in epochs, counted from 1, if all searches
+        The plot, whose axes are the three panels. Time is in epochs, counted from 1, if all searches
         recorded α by epoch, otherwise in steps; 0 is before the first.
 
     Raises:
@@ -50,27 +61,27 @@ def compare(
     >>> len(pydarts.plots.compare({"once": result, "the same": result}))
     3
     """
-    runs = named(results)
+    canvas, runs = Canvas(ax, path, figsize, style), named(results)
     columns = max(1, min(len(runs), int(_WIDTH / (0.5 + 0.075 * max(map(len, runs))))))
     foot = 0.2 + 0.2 * -(-len(runs) // columns)
-    host, made = panels(ax, 1, 3, (_WIDTH, 3.0 + foot), (0.75, 0.12, 0.45, 0.3), foot)
+    host, made = canvas.panels(1, 3, (_WIDTH, 3.0 + foot), (0.75, 0.12, 0.45, 0.3), foot)
     spaces = [result.trajectory.space for result in runs.values()]
     words = all(space is not None and space.kind == "recurrent" for space in spaces)
     score = _score(list(runs.values()), words)
     by_epoch = all(result.trajectory.time[1] == "epoch" for result in runs.values())
     handles = []
     for number, (name, result) in enumerate(runs.items()):
-        look, path = run_look(number), result.trajectory
-        style: dict[str, Any] = {"color": look.color, "linestyle": look.style, "linewidth": 1.5}
-        few: dict[str, Any] = {"marker": "o", "markersize": 3} if len(path) <= MARKED else {}
-        time = path.time[0] if by_epoch else np.asarray(path.steps)
+        look, course = run_look(number), result.trajectory
+        looks: dict[str, Any] = {"color": look.color, "linestyle": look.style, "linewidth": 1.5}
+        few: dict[str, Any] = {"marker": "o", "markersize": 3} if len(course) <= MARKED else {}
+        time = course.time[0] if by_epoch else np.asarray(course.steps)
         scores = [(100 if score.percent else 1) * score.valid(record) for record in result.history]
-        made[0].plot([record.epoch + 1 for record in result.history], scores, **style, **few)
-        made[1].plot(time, np.mean([path.entropy(table) for table in path.alphas], 0), **style, **few)
+        made[0].plot([record.epoch + 1 for record in result.history], scores, **looks, **few)
+        made[1].plot(time, np.mean([course.entropy(table) for table in course.alphas], 0), **looks, **few)
         apart = min(0.05, 0.4 / len(runs)) * (number - (len(runs) - 1) / 2)
-        if path.space is not None:
-            made[2].plot(time, path.skips + apart, drawstyle="steps-post", **style)
-        handles.append(Line2D([], [], label=name.replace("$", r"\$"), **style))
+        if course.space is not None:
+            made[2].plot(time, course.skips + apart, drawstyle="steps-post", **looks)
+        handles.append(Line2D([], [], label=name.replace("$", r"\$"), **looks))
     unit = "epoch" if by_epoch else "step"
     for panel, label, across in zip(
         made,
@@ -100,7 +111,7 @@ def compare(
         frameon=False,
         bbox_to_anchor=(0.5, 0.0),
     )
-    return np.array(made, dtype=object)
+    return canvas.plot(made)
 
 
 def _score(results: Sequence[SearchResult], words: bool) -> Score:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -13,9 +14,11 @@ from ..._results.gathered import gathered
 from ..._results.history import History, Measures, known
 from ..._results.tables import decisions_in_words
 from ..._results.trajectory import Trajectory
+from ..._values.plot import Plot, Style
 from ..palette import series_look
+from .canvas import Canvas
 from .points import checked
-from .style import FAINT, INK, nothing, one, plain_numbers, tidy, verbatim
+from .style import FAINT, INK, nothing, plain_numbers, tidy, verbatim
 
 _SIZE = (5.2, 3.2)
 _DASHED = (0, (4, 2))
@@ -24,7 +27,14 @@ LEAST = 0.02  # nats: smallest range of a plot of entropies
 MARKED = 40  # up to this number, points have markers
 
 
-def entropy(path: Trajectory, *, ax: Axes | None = None) -> Axes:
+def entropy(
+    trajectory: Trajectory,
+    *,
+    ax: Axes | None = None,
+    path: str | os.PathLike[str] | None = None,
+    figsize: tuple[float, float] | None = None,
+    style: Style | None = None,
+) -> Plot:
     """Draw the mean entropy of the mixing weights over time, one line per table.
 
     The dashed line is the mean of log(operations), the entropy of equal weights; at 0 all edges are decided.
@@ -32,77 +42,97 @@ def entropy(path: Trajectory, *, ax: Axes | None = None) -> Axes:
     their lines are thin, and a bold line is their mean.
 
     Args:
-        path: α over time, `result.trajectory`.
+        trajectory: α over time, `result.trajectory`.
         ax: axes to draw into; None: a new figure.
+        path: name of a file to write, such as `alphas.pdf`; such a figure opens no window.
+        figsize: width and height of a new figure in inches.
+        style: `"paper"` for a figure as wide as a column or a page of a paper, with letters of at least 7
+            points, TrueType fonts, and curves with different dashes.
 
     Returns:
-        The axes. Entropies are in nats.
+        The plot. Entropies are in nats.
 
     >>> import numpy as np
     >>> from pydarts import Space, Trajectory, plots
     >>> space = Space(kind="recurrent", nodes=2)
     >>> path = Trajectory({"recurrent": np.zeros((3, 3, 5))}, range(3), space, 2)
-    >>> plots.entropy(path).get_ylabel()
+    >>> plots.entropy(path).ax.get_ylabel()
     'mean entropy of the mixing weights, nats'
     """
-    ax = one(ax, _SIZE)
-    time, label = checked(path).time
-    shown = path if len(path.alphas) <= LINES else gathered(path)
-    for name in path.alphas if shown is not path else ():
-        ax.plot(time, path.entropy(name), color=FAINT, linewidth=0.6, zorder=1)
+    canvas = Canvas(ax, path, figsize, style)
+    ax = canvas.one(_SIZE)
+    time, label = checked(trajectory).time
+    shown = trajectory if len(trajectory.alphas) <= LINES else gathered(trajectory)
+    for name in trajectory.alphas if shown is not trajectory else ():
+        ax.plot(time, trajectory.entropy(name), color=FAINT, linewidth=0.6, zorder=1)
     for number, name in enumerate(shown.alphas):
-        said = name if name in path.alphas else f"mean of {len(shown.tables[name].rows)} {name}"
+        said = name if name in trajectory.alphas else f"mean of {len(shown.tables[name].rows)} {name}"
         line(ax, time, shown.entropy(name), name, said, number=number)
     for number, most in enumerate(sorted({shown.tables[name].most for name in shown.alphas})):
         alike = None if number else "all alike"
         ax.axhline(most, color=FAINT, linewidth=1, linestyle=_DASHED, zorder=0, label=alike)
-    mark_decisions(ax, path)
+    mark_decisions(ax, trajectory)
     tidy(ax, "mean entropy of the mixing weights, nats")
     plain_numbers(ax, LEAST)
     across(ax, label)
     ax.legend(fontsize=8, frameon=False)
-    return ax
+    return canvas.plot([ax])
 
 
-def skips(path: Trajectory, *, ax: Axes | None = None) -> Axes:
+def skips(
+    trajectory: Trajectory,
+    *,
+    ax: Axes | None = None,
+    path: str | os.PathLike[str] | None = None,
+    figsize: tuple[float, float] | None = None,
+    style: Style | None = None,
+) -> Plot:
     """Draw the number of skip connections of the genotype over time, in all cells together.
 
     A collapsing search fills its cells with them. In a recurrent cell, `identity` is counted.
 
     Args:
-        path: α over time, `result.trajectory`.
+        trajectory: α over time, `result.trajectory`.
         ax: axes to draw into; None: a new figure.
+        path: name of a file to write, such as `alphas.pdf`; such a figure opens no window.
+        figsize: width and height of a new figure in inches.
+        style: `"paper"` for a figure as wide as a column or a page of a paper, with letters of at least 7
+            points, TrueType fonts, and curves with different dashes.
 
     Returns:
-        The axes.
+        The plot.
 
     >>> import numpy as np
     >>> from pydarts import Space, Trajectory, plots
     >>> space = Space(kind="recurrent", nodes=2)
     >>> path = Trajectory({"recurrent": np.zeros((3, 3, 5))}, range(3), space, 2)
-    >>> plots.skips(path).lines[0].get_ydata().tolist()
+    >>> plots.skips(path).ax.lines[0].get_ydata().tolist()
     [0, 0, 0]
     """
-    ax = one(ax, _SIZE)
-    time, label = checked(path).time
-    line(ax, time, path.skips, "skip_connect", drawstyle="steps-post")
-    mark_decisions(ax, path)
-    ax.set_ylim(-0.15, max(4, int(path.skips.max())) + 0.4)
+    canvas = Canvas(ax, path, figsize, style)
+    ax = canvas.one(_SIZE)
+    time, label = checked(trajectory).time
+    line(ax, time, trajectory.skips, "skip_connect", drawstyle="steps-post")
+    mark_decisions(ax, trajectory)
+    ax.set_ylim(-0.15, max(4, int(trajectory.skips.max())) + 0.4)
     tidy(ax, "skip connections in the genotype")
     ax.yaxis.set_major_locator(MaxNLocator(6, integer=True))
     across(ax, label)
-    if path.decisions:
+    if trajectory.decisions:
         ax.legend(fontsize=8, frameon=False)
-    return ax
+    return canvas.plot([ax])
 
 
 def losses(
     history: History[Any],
     *,
     words: bool | None = None,
-    path: Trajectory | None = None,
+    trajectory: Trajectory | None = None,
     ax: Axes | None = None,
-) -> Axes:
+    path: str | os.PathLike[str] | None = None,
+    figsize: tuple[float, float] | None = None,
+    style: Style | None = None,
+) -> Plot:
     """Draw training and validation losses of a search or a training, or perplexities of text.
 
     Args:
@@ -110,18 +140,23 @@ def losses(
         words: whether the model is a language model; None: true for a search of recurrent cells.
         path: `result.trajectory`, whose decisions are drawn as dotted vertical lines; None: no decisions.
         ax: axes to draw into; None: a new figure.
+        path: name of a file to write, such as `alphas.pdf`; such a figure opens no window.
+        figsize: width and height of a new figure in inches.
+        style: `"paper"` for a figure as wide as a column or a page of a paper, with letters of at least 7
+            points, TrueType fonts, and curves with different dashes.
 
     Returns:
-        The axes. Losses are in nats; epochs are counted from 1, so the record of epoch 0 is at 1. A ring
+        The plot. Losses are in nats; epochs are counted from 1, so the record of epoch 0 is at 1. A ring
         marks the lowest validation loss. A range above a factor of ten gives a logarithmic axis.
 
     >>> from pydarts import TrainRecord, History, plots
     >>> record = TrainRecord(0, 1.5, 1.4, 0.5, 0.55, 0.025, averaged=False, seconds=1.0)
-    >>> plots.losses(History([record])).get_ylabel()
+    >>> plots.losses(History([record])).ax.get_ylabel()
     'loss, nats'
     """
     check_history(history)
-    ax = one(ax, _SIZE)
+    canvas = Canvas(ax, path, figsize, style)
+    ax = canvas.one(_SIZE)
     words = of_words(history) if words is None else words
     unit = "perplexity" if words else "loss"
     for part in ("train", "valid"):
@@ -129,31 +164,43 @@ def losses(
     _best(ax, history, lambda record: getattr(record, f"valid_{unit}"), -1, 1.0, ".4g")
     tidy(ax, unit if words else "loss, nats")
     _logarithmic(ax, [getattr(r, f"{part}_{unit}") for r in history for part in _PARTS])
-    if path is not None:
-        mark_decisions(ax, path, by_epoch=True)
+    if trajectory is not None:
+        mark_decisions(ax, trajectory, by_epoch=True)
     _finish(ax, history)
-    return ax
+    return canvas.plot([ax])
 
 
-def accuracies(history: History[Any], *, ax: Axes | None = None) -> Axes:
+def accuracies(
+    history: History[Any],
+    *,
+    ax: Axes | None = None,
+    path: str | os.PathLike[str] | None = None,
+    figsize: tuple[float, float] | None = None,
+    style: Style | None = None,
+) -> Plot:
     """Draw training and validation accuracies of a search or a training.
 
     Args:
         history: `result.history`.
         ax: axes to draw into; None: a new figure.
+        path: name of a file to write, such as `alphas.pdf`; such a figure opens no window.
+        figsize: width and height of a new figure in inches.
+        style: `"paper"` for a figure as wide as a column or a page of a paper, with letters of at least 7
+            points, TrueType fonts, and curves with different dashes.
 
     Returns:
-        The axes. Accuracies are in per cent; epochs are counted from 1, so the record of epoch 0 is at 1. A
+        The plot. Accuracies are in per cent; epochs are counted from 1, so the record of epoch 0 is at 1. A
         ring marks the highest validation accuracy. Top-5 accuracies are drawn if a training has them. Without
         accuracies, as of a network of your own that counts none, the axes say so.
 
     >>> from pydarts import TrainRecord, History, plots
     >>> record = TrainRecord(0, 1.5, 1.4, 0.5, 0.55, 0.025, averaged=False, seconds=1.0)
-    >>> plots.accuracies(History([record])).lines[1].get_ydata().tolist()
+    >>> plots.accuracies(History([record])).ax.lines[1].get_ydata().tolist()
     [55.00000000000001]
     """
     check_history(history)
-    ax = one(ax, _SIZE)
+    canvas = Canvas(ax, path, figsize, style)
+    ax = canvas.one(_SIZE)
     for part, said in _PARTS.items():
         line(
             ax, epochs_of(history), [100 * known(getattr(r, f"{part}_accuracy")) for r in history], part, said
@@ -168,30 +215,43 @@ def accuracies(history: History[Any], *, ax: Axes | None = None) -> Axes:
     _finish(ax, history)
     if history and all(record.train_accuracy is record.valid_accuracy is None for record in history):
         nothing(ax, "no accuracies")
-    return ax
+    return canvas.plot([ax])
 
 
-def metrics(history: History[Any], *, mode: Literal["max", "min"] = "max", ax: Axes | None = None) -> Axes:
+def metrics(
+    history: History[Any],
+    *,
+    mode: Literal["max", "min"] = "max",
+    ax: Axes | None = None,
+    path: str | os.PathLike[str] | None = None,
+    figsize: tuple[float, float] | None = None,
+    style: Style | None = None,
+) -> Plot:
     """Draw the values of a metric on the validation part, or those of several.
 
     Args:
         history: `result.history`.
         mode: which values are better, `result.config.metric_mode`.
         ax: axes to draw into; None: a new figure.
+        path: name of a file to write, such as `alphas.pdf`; such a figure opens no window.
+        figsize: width and height of a new figure in inches.
+        style: `"paper"` for a figure as wide as a column or a page of a paper, with letters of at least 7
+            points, TrueType fonts, and curves with different dashes.
 
     Returns:
-        The axes, titled with the name of the metric; of several, the legend holds the names. Epochs are
+        The plot, titled with the name of the metric; of several, the legend holds the names. Epochs are
         counted from 1, so the record of epoch 0 is at 1. A ring marks the best value of the first metric,
         which epochs are compared by. Without a metric, the axes say so.
 
     >>> from pydarts import TrainRecord, History, plots
     >>> record = TrainRecord(0, 1.5, 1.4, None, None, 0.1, metrics={"f1": 0.5}, averaged=False, seconds=1.0)
-    >>> ax = plots.metrics(History([record]))
+    >>> ax = plots.metrics(History([record])).ax
     >>> ax.get_ylabel(), ax.lines[0].get_ydata().tolist()
     ('f1', [0.5])
     """
     check_history(history)
-    ax = one(ax, _SIZE)
+    canvas = Canvas(ax, path, figsize, style)
+    ax = canvas.one(_SIZE)
     names = list(dict.fromkeys(name for record in history for name in record.metrics))
     for number, name in enumerate(names):
         values = [record.metrics.get(name, math.nan) for record in history]
@@ -205,7 +265,7 @@ def metrics(history: History[Any], *, mode: Literal["max", "min"] = "max", ax: A
         nothing(ax, "no metric")
     else:
         _finish(ax, history)
-    return ax
+    return canvas.plot([ax])
 
 
 _PARTS = {"train": "training", "valid": "validation"}

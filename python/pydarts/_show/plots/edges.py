@@ -2,40 +2,52 @@
 
 from __future__ import annotations
 
-from typing import Any
+import os
 
-import numpy as np
-import numpy.typing as npt
 from matplotlib.axes import Axes
 
 from ..._results.trajectory import Trajectory
+from ..._values.plot import Plot, Style
 from ..palette import run_look
+from .canvas import Canvas
 from .curves import across
 from .points import tables
-from .style import FAINT, edge_name, nothing, panels, plain_numbers, tidy, title
+from .style import FAINT, edge_name, nothing, plain_numbers, tidy, title
 
 _SIZE = 2.6, 2.0  # inches of a panel with its margins
 _MARGINS = (0.5, 0.1, 0.42, 0.28)
 _LEAST = 0.02  # smallest range of a panel
 
 
-def edges(path: Trajectory, *, ax: Axes | None = None, cell: str | None = None) -> npt.NDArray[Any]:
+def edges(
+    trajectory: Trajectory,
+    *,
+    ax: Axes | None = None,
+    cell: str | None = None,
+    path: str | os.PathLike[str] | None = None,
+    figsize: tuple[float, float] | None = None,
+    style: Style | None = None,
+) -> Plot:
     """Draw the weights of edges over time: one panel per node, one line per edge into it.
 
     Only a search with `edge_normalization` has them. They are shares of 1 among the edges into a node; the
     dashed line is that of equal edges.
 
     Args:
-        path: α over time, `result.trajectory`.
+        trajectory: α over time, `result.trajectory`.
         ax: axes to draw into; None: a new figure.
+        path: name of a file to write, such as `alphas.pdf`; such a figure opens no window.
+        figsize: width and height of a new figure in inches.
+        style: `"paper"` for a figure as wide as a column or a page of a paper, with letters of at least 7
+            points, TrueType fonts, and curves with different dashes.
         cell: name of one table; None: all tables, one row of panels for each.
 
     Returns:
-        The panels' axes as a flat array, in the order of tables and nodes. Without weights of edges, the only
-        axes say so.
+        The plot, whose axes are the panels in the order of tables and nodes. Without weights of edges, the
+        only axes say so.
 
     Raises:
-        ValueError: no such table.
+        ValueError: no such table or style.
 
     >>> import numpy as np
     >>> from pydarts import Space, Trajectory, plots
@@ -44,19 +56,20 @@ def edges(path: Trajectory, *, ax: Axes | None = None, cell: str | None = None) 
     >>> [len(panel.get_lines()) for panel in plots.edges(path)]
     [2, 3]
     """
-    names = [name for name in tables(path, cell) if path.weighted(name)]
-    nodes = {name: sorted({target for _, target in path.tables[name].edges}) for name in names}
+    canvas = Canvas(ax, path, figsize, style)
+    names = [name for name in tables(trajectory, cell) if trajectory.weighted(name)]
+    nodes = {name: sorted({target for _, target in trajectory.tables[name].edges}) for name in names}
     columns = max((len(found) for found in nodes.values()), default=1)
     rows = max(1, len(names))
-    ax, made = panels(ax, rows, columns, (_SIZE[0] * columns, _SIZE[1] * rows), _MARGINS)
+    _, made = canvas.panels(rows, columns, (_SIZE[0] * columns, _SIZE[1] * rows), _MARGINS)
     if not names:
         made[0].set_axis_on()
         nothing(made[0], "no weights of edges")
-        return np.array(made[:1], dtype=object)
-    time, label = path.time
+        return canvas.plot(made[:1])
+    time, label = trajectory.time
     drawn = []
     for number, name in enumerate(names):
-        table, weights = path.tables[name], path.edge_weights(name)
+        table, weights = trajectory.tables[name], trajectory.edge_weights(name)
         for column in range(columns):
             panel = made[number * columns + column]
             if column >= len(nodes[name]):
@@ -75,4 +88,4 @@ def edges(path: Trajectory, *, ax: Axes | None = None, cell: str | None = None) 
             title(panel, name if column == 0 else "", 9)
             panel.legend(fontsize=6, frameon=False)
             drawn.append(panel)
-    return np.array(drawn, dtype=object)
+    return canvas.plot(drawn)

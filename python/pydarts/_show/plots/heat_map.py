@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import os
+from collections.abc import Iterable, Mapping, Sequence
 
 import matplotlib as mpl
 import numpy as np
@@ -14,9 +14,11 @@ from matplotlib.patches import Rectangle
 from matplotlib.transforms import ScaledTranslation
 
 from ..._results.trajectory import Trajectory
+from ..._values.plot import Plot, Style
 from ..palette import looks_of, text_on
-from .points import cut_of, decimals, drawn, limits, moment, places, point, state_of
-from .style import FAINT, INK, LONGEST, Margins, inches, panels, row_name, title
+from .canvas import Canvas
+from .points import Edges, cut_of, decimals, drawn, limits, moment, places, point, state_of
+from .style import FAINT, INK, LONGEST, Margins, inches, row_name, title
 
 # Grey, so that only the frames are coloured; numbers are legible on the darkest shade.
 _SHADES = LinearSegmentedColormap.from_list("weights", mpl.colormaps["Greys"](np.linspace(0, 0.8, 64)))
@@ -28,8 +30,16 @@ _LETTER = 0.075  # inches: width of a letter of a name in a box
 
 
 def weights(
-    path: Trajectory, *, at: int = -1, cell: str | None = None, ax: Axes | None = None
-) -> npt.NDArray[Any]:
+    trajectory: Trajectory,
+    *,
+    at: int = -1,
+    cell: str | None = None,
+    edges: Edges | None = None,
+    ax: Axes | None = None,
+    path: str | os.PathLike[str] | None = None,
+    figsize: tuple[float, float] | None = None,
+    style: Style | None = None,
+) -> Plot:
     """Draw the mixing weights at one point as a heat map, one row per edge, one column per operation.
 
     Where edges have weights of their own (`edge_normalization`), mixing weights are products with them, and a
@@ -44,16 +54,22 @@ def weights(
     strongest candidates. If the choices have different candidates, these are named in their boxes.
 
     Args:
-        path: α over time, `result.trajectory`.
+        trajectory: α over time, `result.trajectory`.
         at: number of the point, 0 … T - 1, or counted from the end; -1 is the last.
         cell: name of one table; None: all tables, in a row.
+        edges: rows to draw: edges as pairs of nodes, numbered as in `space.edges`, or names of choices; None:
+            all.
         ax: axes to draw into; None: a new figure.
+        path: name of a file to write, such as `alphas.pdf`; such a figure opens no window.
+        figsize: width and height of a new figure in inches.
+        style: `"paper"` for a figure as wide as a column or a page of a paper, with letters of at least 7
+            points, TrueType fonts, and curves with different dashes.
 
     Returns:
-        The axes of the heat maps as a flat array, one per table.
+        The plot, whose axes are the heat maps, one per table.
 
     Raises:
-        ValueError: no such table.
+        ValueError: no such table, edge or style.
         IndexError: no such point.
 
     >>> import numpy as np
@@ -64,101 +80,121 @@ def weights(
     >>> panel.get_title(loc="left")
     'recurrent, epoch 0'
     """
-    whole, (path, names), at = path, drawn(path, cell, ROWS), point(path, at)
-    columns, rows = size_of(path, names)
-    left, right, below, above = margins(path, names)
-    sides = width_of(path, names) * columns + left + right, 0.25 * rows + below + above
-    _, made = panels(ax, 1, len(names), (sides[0] * len(names), sides[1]), (left, right, below, above))
-    values = [path.shown(name, at) for name in names]
+    canvas, at = Canvas(ax, path, figsize, style), point(trajectory, at)
+    cut, chosen = drawn(trajectory, cell, ROWS, edges)
+    columns, rows = size_of(cut, chosen)
+    left, right, below, above = margins(cut, chosen)
+    sides = width_of(cut, chosen) * columns + left + right, 0.25 * rows + below + above
+    _, made = canvas.panels(1, len(chosen), (sides[0] * len(chosen), sides[1]), (left, right, below, above))
+    values = [cut.shown(name, at)[found] for name, found in chosen.items()]
     shown, digits = limits(values), decimals(values)
-    for axes, name in zip(made, names, strict=True):
-        heat_map(axes, path, name, at, shown, digits)
-        title(axes, f"{name}, {moment(path, at)}{cut_of(whole, path, name)}")
-    return np.array(made, dtype=object)
+    for axes, (name, found) in zip(made, chosen.items(), strict=True):
+        fill(axes, cut, name, at, shown, found, digits, canvas.least)
+        label(axes, cut, name, at, found)
+        title(axes, f"{name}, {moment(cut, at)}{cut_of(trajectory, cut, name)}")
+    return canvas.plot(made)
 
 
-def width_of(path: Trajectory, names: Sequence[str]) -> float:
+def width_of(path: Trajectory, names: Iterable[str]) -> float:
     """Return the width of a column in inches: with names in the boxes, as wide as the longest."""
     inside = [path.tables[name] for name in names if path.tables[name].sparse]
     return max([0.52, *(_LETTER * (len(one) + 6) for table in inside for one in table.names)])
 
 
-def margins(path: Trajectory, names: Sequence[str]) -> Margins:
+def margins(path: Trajectory, chosen: Mapping[str, Sequence[int]]) -> Margins:
     """Return the space around heat maps: on the left for the longest label of a row."""
     longest = max(
         min(len(path.tables[name].words(row)), LONGEST) + len(state_of(path, name, row))
-        for name in names
-        for row in range(len(path.tables[name].rows))
+        for name, rows in chosen.items()
+        for row in rows
     )
-    above = 0.35 if all(path.tables[name].sparse for name in names) else _MARGINS[3]
+    above = 0.35 if all(path.tables[name].sparse for name in chosen) else _MARGINS[3]
     return (max(_MARGINS[0], 0.085 * longest + 0.1), *_MARGINS[1:3], above)
 
 
-def size_of(path: Trajectory, names: Sequence[str]) -> tuple[int, int]:
+def size_of(path: Trajectory, chosen: Mapping[str, Sequence[int]]) -> tuple[int, int]:
     """Return the largest numbers of columns and rows of some tables."""
-    found = [path.tables[name] for name in names]
+    found = [path.tables[name] for name in chosen]
     columns = max(table.columns if table.sparse else len(table.names) for table in found)
-    return columns + any(map(path.weighted, names)), max(len(table.rows) for table in found)
+    return columns + any(map(path.weighted, chosen)), max(map(len, chosen.values()))
 
 
-def heat_map(
-    ax: Axes, path: Trajectory, table: str, at: int, shown: tuple[float, float], digits: int | None = None
+def fill(
+    ax: Axes,
+    path: Trajectory,
+    table: str,
+    at: int,
+    shown: tuple[float, float],
+    chosen: Sequence[int],
+    digits: int | None = None,
+    least: float = 0.0,
 ) -> None:
-    """Draw one table; `shown` are the weights of the lightest and the darkest colour.
+    """Draw the weights of the rows `chosen`; `shown` are those of the lightest and the darkest colour.
 
-    `digits` is the number of decimals of the written weights; None: weights are not written.
+    `digits` is the number of decimals of the written weights; None: weights are not written. Nor are they if
+    their letters would have fewer than `least` points.
     """
     names, (values, masked, inside) = path.tables[table], places(path, table, at)
-    rows, columns = values.shape
+    values, masked, columns = values[chosen], masked[chosen], values.shape[1]
     looks = looks_of(names.names)
     ax.imshow(values, cmap=_SHADES, vmin=shown[0], vmax=shown[1], aspect="auto", interpolation="none")
-    edges = path.edge_weights(table, at) if path.weighted(table) else None
+    edges = path.edge_weights(table, at)[chosen] if path.weighted(table) else None
     width, height = inches(ax)
     # A bold digit is 0.7 times as wide as high.
     letters = 2 + (digits or 0) + (1 + max(map(len, names.names)) if names.sparse else 0)
-    size = min(7.5, 72 * 0.62 * height / rows, 72 * 1.35 * width / columns / letters)
+    size = min(7.5, 72 * 0.62 * height / len(chosen), 72 * 1.35 * width / columns / letters)
+    if size < least and not names.sparse:
+        digits = None
     kept = path.kept(table, at)
     scale = Normalize(*shown)
-    for row in range(rows):
+    for place, row in enumerate(chosen):
         for column, operation in enumerate(inside[row]):
-            chosen = (row, operation) in kept
-            if chosen:
-                frame = (column - 0.5 + 0.04, row - 0.5 + 0.06), 0.92, 0.88
+            strongest = (row, operation) in kept
+            if strongest:
+                frame = (column - 0.5 + 0.04, place - 0.5 + 0.06), 0.92, 0.88
                 color = looks[operation].color
                 ax.add_patch(Rectangle(*frame, fill=False, edgecolor=color, linewidth=2, zorder=3))
-            if masked[row, column]:
-                ax.plot(column, row, "x", color=FAINT, markersize=max(size, 3))
-            elif np.isfinite(values[row, column]) and (digits is not None or names.sparse):
-                number = "" if digits is None else f"{values[row, column]:.{digits}f}"
+            if masked[place, column]:
+                ax.plot(column, place, "x", color=FAINT, markersize=max(size, 3))
+            elif np.isfinite(values[place, column]) and (digits is not None or names.sparse):
+                number = "" if digits is None else f"{values[place, column]:.{digits}f}"
                 named = operation.replace("$", r"\$") if names.sparse else ""
                 ax.text(
                     column,
-                    row,
+                    place,
                     f"{named} {number}".strip(),
                     ha="center",
                     va="center",
                     fontsize=size,
-                    fontweight="bold" if chosen else "normal",
-                    color=text_on(_SHADES(scale(values[row, column]))),
+                    fontweight="bold" if strongest else "normal",
+                    color=text_on(_SHADES(scale(values[place, column]))),
                 )
     if edges is not None:
         _edge_column(ax, edges, columns, size if digits is not None else None)
-    for row in range(1, len(names.edges)):
-        if names.edges[row][1] != names.edges[row - 1][1]:
-            ax.axhline(row - 0.5, color=INK, linewidth=0.8)
-    labels = [row_name(names, row) + state_of(path, table, row, at) for row in range(rows)]
-    ax.set_yticks(range(rows), labels)
+    if names.edges:
+        for place in range(1, len(chosen)):
+            if names.edges[chosen[place]][1] != names.edges[chosen[place - 1]][1]:
+                ax.axhline(place - 0.5, color=INK, linewidth=0.8)
+
+
+def label(ax: Axes, path: Trajectory, table: str, at: int, chosen: Sequence[int]) -> None:
+    """Name the rows `chosen`, and above them the columns, in the colours of the operations."""
+    names, (width, height) = path.tables[table], inches(ax)
+    columns = places(path, table, at)[0].shape[1]
+    labels = [row_name(names, row) + state_of(path, table, row, at) for row in chosen]
+    ax.set_yticks(range(len(chosen)), labels)
     ax.spines[:].set_visible(False)
-    ax.tick_params(axis="y", length=0, labelcolor=INK, labelsize=min(8.0, 72 * 0.75 * height / rows))
+    ax.tick_params(axis="y", length=0, labelcolor=INK, labelsize=min(8.0, 72 * 0.75 * height / len(chosen)))
     if names.sparse:
         ax.set_xticks([])
         return
-    labels = [*names.names, *([] if edges is None else [EDGE])]
+    labels = [*names.names, *([EDGE] if path.weighted(table) else [])]
     ax.set_xticks(range(len(labels)), labels, rotation=40, ha="left", rotation_mode="anchor")
     ax.tick_params(length=0, labelcolor=INK, top=False, labeltop=True, bottom=False, labelbottom=False)
     ax.tick_params(axis="x", labelsize=min(8.0, 72 * 0.4 * width / columns), pad=8)
     above = ax.get_xaxis_transform() + ScaledTranslation(0, 4 / 72, ax.figure.dpi_scale_trans)
-    for column, operation in enumerate(names.names):  # labels in the colours of the operations
+    looks = looks_of(names.names)
+    for column, operation in enumerate(names.names):
         ax.plot(
             [column - 0.4, column + 0.4],
             [1, 1],

@@ -6,6 +6,7 @@ import math
 import operator
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +15,10 @@ from ..._results.gathered import gathered
 from ..._results.tables import AlphaTable
 from ..._results.trajectory import Trajectory
 from ..._values.space import Space
-from ..._values.words import shown
+from ..._values.words import listed, shown
+
+Edges: TypeAlias = Sequence[tuple[int, int] | str]
+"""Rows of tables: edges as pairs of nodes, numbered as in `space.edges`, or names of choices."""
 
 
 def checked(path: Trajectory) -> Trajectory:
@@ -41,17 +45,19 @@ def tables(path: Trajectory, cell: str | None) -> list[str]:
     return list(path.alphas) if cell is None else [cell]
 
 
-def drawn(path: Trajectory, cell: str | None, most: int) -> tuple[Trajectory, list[str]]:
-    """Return the trajectory to draw and the names of its tables.
+def drawn(
+    path: Trajectory, cell: str | None, most: int, edges: Edges | None = None
+) -> tuple[Trajectory, dict[str, list[int]]]:
+    """Return the trajectory to draw, and by the names of its tables the rows.
 
-    Without `cell`, the choices of a network of your own are rows of one table. Its tables are cut to `most`
-    rows; `cut_of` says so.
+    Without `cell`, the choices of a network of your own are rows of one table. Without `edges`, its tables
+    are cut to `most` rows; `cut_of` says so.
     """
     names = tables(path, cell)
-    if path.space is not None:
-        return path, names
-    found = gathered(path if cell is None else only(path, cell), most)
-    return found, list(found.alphas)
+    if path.space is None:
+        path = gathered(path if cell is None else only(path, cell), most if edges is None else None)
+        names = list(path.alphas)
+    return path, rows_of(path, names, edges)
 
 
 def only(path: Trajectory, table: str) -> Trajectory:
@@ -60,6 +66,34 @@ def only(path: Trajectory, table: str) -> Trajectory:
     decisions = [entry for entry in path.decisions if entry[1].get("table", table) == table]
     tables = {table: path.tables[table]}
     return replace(path, alphas={table: path.alphas[table]}, tables=tables, given=given, decisions=decisions)
+
+
+def rows_of(path: Trajectory, names: Sequence[str], edges: Edges | None) -> dict[str, list[int]]:
+    """Return the rows to draw of each table: those of `edges`, or all. Tables without a row are left out.
+
+    Raises:
+        ValueError: an edge that no table has.
+
+    >>> table = AlphaTable("cell", ("0->2", "1->2"), (("x",),) * 2, edges=((0, 2), (1, 2)), inputs=2)
+    >>> path = Trajectory({"cell": np.zeros((1, 2, 1))}, (0,), None, 0, tables={"cell": table})
+    >>> rows_of(path, ["cell"], [(1, 2)])
+    {'cell': [1]}
+    """
+    if edges is None:
+        return {name: list(range(len(path.tables[name].rows))) for name in names}
+    wanted = [edge if isinstance(edge, str) else tuple(edge) for edge in edges]
+    known = {name: _edges_of(path.tables[name]) for name in names}
+    every = list(dict.fromkeys(edge for found in known.values() for edge in found))
+    for edge in wanted:
+        if edge not in every:
+            raise ValueError(f"no edge {shown(edge)}; choose from {listed(every)}")
+    rows = {name: [row for row, edge in enumerate(found) if edge in wanted] for name, found in known.items()}
+    return {name: found for name, found in rows.items() if found}
+
+
+def _edges_of(table: AlphaTable) -> Sequence[object]:
+    """Return what names the rows of a table: pairs of nodes, or names of choices."""
+    return table.edges or ([table.name] if table.single else table.rows)
 
 
 def cut_of(path: Trajectory, cut: Trajectory, table: str) -> str:
@@ -140,19 +174,21 @@ def decimals(weights: Sequence[npt.NDArray[np.float64]]) -> int:
     return min(5, max(3, math.ceil(-math.log10(spread / 20)))) if spread > 1e-9 else 3
 
 
-def grid(table: AlphaTable) -> tuple[list[tuple[int, int]], int, int]:
+def grid(table: AlphaTable, rows: Sequence[int] | None = None) -> tuple[list[tuple[int, int]], int, int]:
     """Return the panel of every row as (column, row), and the numbers of columns and rows of panels.
 
-    Edges are in the column of their source and the row of their target; other rows fill a square.
+    `rows` are those that are drawn; None: all. If all edges are drawn, they are in the column of their source
+    and the row of their target; otherwise panels fill a square.
 
     >>> grid(AlphaTable("mine", ("a", "b", "c"), (("x",),) * 3))
     ([(0, 0), (1, 0), (0, 1)], 2, 2)
     """
-    if table.edges:
+    rows = range(len(table.rows)) if rows is None else rows
+    if table.edges and len(rows) == len(table.rows):
         places = [(i, j - table.inputs) for i, j in table.edges]
     else:
-        width = max(1, math.ceil(math.sqrt(len(table.rows))))
-        places = [(row % width, row // width) for row in range(len(table.rows))]
+        width = max(1, math.ceil(math.sqrt(len(rows))))
+        places = [(number % width, number // width) for number in range(len(rows))]
     return places, max(x for x, _ in places) + 1, max(y for _, y in places) + 1
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 
+from ..._values.plot import Plot, Style
 from ..palette import color_of
-from .style import one, tidy, verbatim
+from .canvas import Canvas
+from .style import tidy, verbatim
 
 
 def scores(
@@ -18,9 +21,13 @@ def scores(
     name: str,
     percent: bool,
     ax: Axes | None = None,
-) -> Axes:
+    path: str | os.PathLike[str] | None = None,
+    figsize: tuple[float, float] | None = None,
+    style: Style | None = None,
+) -> Plot:
     """Draw a column for each origin: one point per cell, next to mean ± standard deviation."""
-    ax = one(ax, (1.4 + 1.5 * max(len(values), 1), 3.4))
+    canvas = Canvas(ax, path, figsize, style)
+    ax = canvas.one((1.4 + 1.5 * max(len(values), 1), 3.4))
     scale = 100.0 if percent else 1.0
     for column, (origin, found) in enumerate(values.items()):
         color, (mean, deviation) = color_of(origin), means[origin]
@@ -34,4 +41,4 @@ def scores(
     ax.set_xticks(range(len(values)), [f"{origin}\nn = {len(found)}" for origin, found in values.items()])
     ax.set_xlim(-0.6, len(values) - 0.4)
     tidy(ax, verbatim(f"validation {name}, %" if percent else f"validation {name}"))
-    return ax
+    return canvas.plot([ax])

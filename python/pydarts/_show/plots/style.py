@@ -19,44 +19,6 @@ Margins = tuple[float, float, float, float]
 """Inches left of, right of, below and above a panel, for what is written there."""
 
 
-def one(ax: Axes | None, size: tuple[float, float]) -> Axes:
-    """Return the given axes, or those of a new figure of `size` inches."""
-    if ax is None:
-        import matplotlib.pyplot as plt
-
-        _, ax = plt.subplots(figsize=size, layout="tight")
-    return ax
-
-
-def panels(
-    ax: Axes | None, rows: int, columns: int, size: tuple[float, float], margins: Margins, foot: float = 0.0
-) -> tuple[Axes, list[Axes]]:
-    """Create axes in rows and columns inside the given axes, or inside a new figure.
-
-    `foot` inches remain free below all of them. If space is short, margins shrink before panels do.
-    """
-    if ax is None:
-        import matplotlib.pyplot as plt
-
-        ax = plt.figure(figsize=size).add_axes((0.0, 0.0, 1.0, 1.0))
-    ax.set_axis_off()
-    width, height = inches(ax)
-    foot = min(foot, 0.3 * height)
-    cell = width / columns, (height - foot) / rows
-    left, right, below, above = margins
-    across, upright = min(1.0, 0.6 * cell[0] / (left + right)), min(1.0, 0.6 * cell[1] / (below + above))
-    left, right, below, above = left * across, right * across, below * upright, above * upright
-    made = []
-    for row in range(rows):
-        for column in range(columns):
-            corner = column * cell[0] + left, height - (row + 1) * cell[1] + below
-            extent = cell[0] - left - right, cell[1] - below - above
-            made.append(
-                ax.inset_axes((corner[0] / width, corner[1] / height, extent[0] / width, extent[1] / height))
-            )
-    return ax, made
-
-
 def inches(ax: Axes) -> tuple[float, float]:
     """Return width and height of axes in inches."""
     extent, dpi = ax.get_window_extent(), ax.figure.dpi

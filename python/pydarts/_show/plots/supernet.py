@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+import os
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -11,19 +13,30 @@ from matplotlib.patches import FancyBboxPatch, PathPatch
 from matplotlib.path import Path
 
 from ..._results.trajectory import Trajectory
+from ..._values.plot import Plot, Style
 from ..._values.words import node_name
 from ..palette import looks_of, text_on
-from .points import cell_space, decimals, moment, point, state_of, tables
-from .style import FAINT, INK, INNER, OUTER, inches, output_name, panels, title
+from .canvas import Canvas
+from .points import Edges, cell_space, decimals, moment, point, rows_of, state_of, tables
+from .style import FAINT, INK, INNER, OUTER, inches, output_name, title
 
 _FAN, _NODE = 0.34, 0.37  # half widths of the ends of lines at a node, and of a node; nodes have distance 1
 _WIDTH = 9.0  # points: line width of an operation with weight 1
+NODES = 7  # the layer of nodes, in front of all edges
 _MARGINS = (0.1, 0.1, 0.1, 0.35)  # inches: left, right, below, above
 
 
 def supernet_cell(
-    path: Trajectory, *, at: int = -1, cell: str | None = None, ax: Axes | None = None
-) -> npt.NDArray[Any]:
+    trajectory: Trajectory,
+    *,
+    at: int = -1,
+    cell: str | None = None,
+    edges: Edges | None = None,
+    ax: Axes | None = None,
+    path: str | os.PathLike[str] | None = None,
+    figsize: tuple[float, float] | None = None,
+    style: Style | None = None,
+) -> Plot:
     """Draw the whole cell of the search network, with every edge, at one point.
 
     An edge has the colour of its strongest operation, except `none`, and a width proportional to the mixing
@@ -32,16 +45,22 @@ def supernet_cell(
     keeps; other lines are faint, and those of removed edges dotted. Lines at the bottom lead to the output.
 
     Args:
-        path: α over time, `result.trajectory`.
+        trajectory: α over time, `result.trajectory`.
         at: number of the point, 0 … T - 1, or counted from the end; -1 is the last.
         cell: name of one table; None: all tables, one below the other.
+        edges: edges to draw, as pairs of nodes, numbered as in `space.edges`; None:
+            all.
         ax: axes to draw into; None: a new figure.
+        path: name of a file to write, such as `alphas.pdf`; such a figure opens no window.
+        figsize: width and height of a new figure in inches.
+        style: `"paper"` for a figure as wide as a column or a page of a paper, with letters of at least 7
+            points, TrueType fonts, and curves with different dashes.
 
     Returns:
-        The axes as a flat array, one per table.
+        The plot, which has one axes per table.
 
     Raises:
-        ValueError: no such table.
+        ValueError: no such table, edge or style.
         IndexError: no such point.
         TypeError: α does not belong to cells.
 
@@ -53,14 +72,17 @@ def supernet_cell(
     >>> drawn.get_title(loc="left")
     'recurrent, epoch 1'
     """
-    names, at = tables(path, cell), point(path, at)
-    width, height = size_of(path)
-    digits = decimals([strongest(path, name, at) for name in names])
-    _, made = panels(ax, len(names), 1, (width, height * len(names)), _MARGINS)
-    for axes, name in zip(made, names, strict=True):
-        draw_supernet(axes, path, name, at, digits)
-        title(axes, f"{name}, {moment(path, at)}")
-    return np.array(made, dtype=object)
+    canvas = Canvas(ax, path, figsize, style)
+    chosen, at = rows_of(trajectory, tables(trajectory, cell), edges), point(trajectory, at)
+    width, height = size_of(trajectory)
+    digits = decimals([strongest(trajectory, name, at)[rows] for name, rows in chosen.items()])
+    _, made = canvas.panels(len(chosen), 1, (width, height * len(chosen)), _MARGINS)
+    for axes, (name, rows) in zip(made, chosen.items(), strict=True):
+        for label in draw_edges(axes, trajectory, name, at, digits, rows):
+            write(axes, label)
+        draw_nodes(axes, trajectory)
+        title(axes, f"{name}, {moment(trajectory, at)}")
+    return canvas.plot(made)
 
 
 def size_of(path: Trajectory) -> tuple[float, float]:
@@ -85,20 +107,38 @@ def _known(weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return np.where(np.isnan(weights), -np.inf, weights)
 
 
-def draw_supernet(ax: Axes, path: Trajectory, table: str, at: int, digits: int) -> None:
-    """Draw one table: nodes in a row, one arc per edge, with its label at the top."""
+class Label(NamedTuple):
+    """What is written on an edge."""
+
+    x: float
+    y: float
+    """Its middle, in the coordinates of the axes."""
+    text: str
+    size: float
+    """In points."""
+    chosen: bool
+    """Whether the genotype keeps the edge: the label is then bold and filled with `color`."""
+    color: str
+
+    @property
+    def ink(self) -> str:
+        """The colour of the letters."""
+        return text_on(self.color) if self.chosen else INK
+
+
+def draw_edges(
+    ax: Axes, path: Trajectory, table: str, at: int, digits: int, rows: Sequence[int]
+) -> list[Label]:
+    """Draw an arc per edge of `rows`, and return the labels at their tops."""
     space = cell_space(path)
-    first, names = space.inputs, path.tables[table].names
-    last, low, high = _spans(path)
-    weights, removed = _known(path.shown(table, at)), path.dropped(table, at)
-    looks, real = (
-        looks_of(names),
-        [column for column, name in enumerate(names) if name != path.tables[table].unselectable],
-    )
-    kept = dict(path.kept(table, at))
-    width, height = inches(ax)
-    scale = min(1.0, width / (1.15 * (last + 1)), height / (0.48 * (high - low)))
-    for row, edge in enumerate(space.edges):
+    names = path.tables[table].names
+    weights, removed, frozen = _known(path.shown(table, at)), path.dropped(table, at), path.frozen(table, at)
+    looks = looks_of(names)
+    real = [column for column, name in enumerate(names) if name != path.tables[table].unselectable]
+    kept, scale = dict(path.kept(table, at)), _scale(ax, path)
+    labels = []
+    for row in rows:
+        edge = space.edges[row]
         column = max(real, key=lambda column: (weights[row, column], -column))
         operation, weight, chosen = names[column], weights[row, column], row in kept
         color = FAINT if removed[row] else looks[operation].color
@@ -107,31 +147,41 @@ def draw_supernet(ax: Axes, path: Trajectory, table: str, at: int, digits: int) 
         style = ":" if removed[row] else "-"
         level = 2 if chosen else 1
         _arc(ax, start, end, edge[1] - edge[0], color, line, 1.0 if chosen else 0.4, level, style)
-        said = "removed" if removed[row] else f"{operation}\n{weight:.{digits}f}"
-        ax.text(
-            (edge[0] + edge[1]) / 2,
-            edge[1] - edge[0],
-            said
-            + (
-                "\n" + state_of(path, table, row, at).strip()
-                if path.frozen(table, at)[row] and chosen
-                else ""
-            ),
-            ha="center",
-            va="center",
-            fontsize=7 * scale,
-            linespacing=1.15,
-            fontweight="bold" if chosen else "normal",
-            color=text_on(color) if chosen else INK,
-            bbox={
-                "boxstyle": "round,pad=0.25",
-                "facecolor": color if chosen else "white",
-                "edgecolor": color,
-                "linewidth": 0.8,
-            },
-            zorder=6 if chosen else 5,
-        )
-    for node in space.concat:
+        said = ["removed"] if removed[row] else [operation, f"{weight:.{digits}f}"]
+        if frozen[row] and chosen:
+            said.append(state_of(path, table, row, at).strip())
+        where = (edge[0] + edge[1]) / 2, edge[1] - edge[0]
+        labels.append(Label(*where, "\n".join(said), 7 * scale, chosen, color))
+    return labels
+
+
+def write(ax: Axes, label: Label) -> None:
+    """Write a label in a box."""
+    ax.text(
+        label.x,
+        label.y,
+        label.text,
+        ha="center",
+        va="center",
+        fontsize=label.size,
+        linespacing=1.15,
+        fontweight="bold" if label.chosen else "normal",
+        color=label.ink,
+        bbox={
+            "boxstyle": "round,pad=0.25",
+            "facecolor": label.color if label.chosen else "white",
+            "edgecolor": label.color,
+            "linewidth": 0.8,
+        },
+        zorder=6 if label.chosen else 5,
+    )
+
+
+def draw_nodes(ax: Axes, path: Trajectory) -> None:
+    """Draw the nodes in a row, and the lines to the output."""
+    first, scale = cell_space(path).inputs, _scale(ax, path)
+    last, low, high = _spans(path)
+    for node in cell_space(path).concat:
         _arc(ax, node, last, _depth(last - node), FAINT, 1.2 * scale, 1.0, 0)
     for node in range(last + 1):
         inner = first <= node < last
@@ -144,7 +194,7 @@ def draw_supernet(ax: Axes, path: Trajectory, table: str, at: int, digits: int) 
                 facecolor=INNER if inner else OUTER,
                 edgecolor=INK,
                 linewidth=0.8,
-                zorder=7,
+                zorder=NODES,
             )
         )
         text = output_name(first) if node == last else node_name(node, first)
@@ -156,11 +206,17 @@ def draw_supernet(ax: Axes, path: Trajectory, table: str, at: int, digits: int) 
             va="center",
             fontsize=10 * scale,
             color=INK,
-            zorder=8,
+            zorder=NODES + 1,
         )
     ax.set_xlim(-0.5, last + 0.5)
     ax.set_ylim(low, high)
     ax.set_axis_off()
+
+
+def _scale(ax: Axes, path: Trajectory) -> float:
+    """Return the size of letters and lines in these axes, of that in axes of a suitable size."""
+    (last, low, high), (width, height) = _spans(path), inches(ax)
+    return min(1.0, width / (1.15 * (last + 1)), height / (0.48 * (high - low)))
 
 
 def _spans(path: Trajectory) -> tuple[int, float, float]:

@@ -82,7 +82,7 @@ def kept_environment(result: SearchResult) -> list[Fact]:
     """Return fingerprint and environment of the result; without one, what the configuration requested."""
     config = result.config
     where = result.environment or {"device": config.device, "precision": config.precision}
-    passes = "those that suit device and images" if config.passes is None else ", ".join(config.passes)
+    passes = "chosen for the device and the images" if config.passes is None else ", ".join(config.passes)
     return [
         *_named(where),
         Fact("CPU threads", str(result.threads)),
