@@ -230,7 +230,7 @@ def test_margins_are_held_against_the_last_movements(tiny_result: SearchResult) 
     assert margins.values["operation"] == pytest.approx(expected)
     narrow = min(still.trajectory.margins(), key=lambda margin: margin.operation)
     assert (narrow.table, narrow.edge) == ("normal", (1, 3))
-    assert "normal cₖ₋₁ → 1 (edge (1, 3))" in margins.text, "as in pictures, and as in space.edges"
+    assert "normal cₖ₋₁ → 3" in margins.text, "as in pictures, and as in space.edges"
     restless = favour(21, "sep_conv_3x3", 0.01)
     restless[18, 0, 1] = 3.0  # where the last tenth begins
     assert found(made(tiny_result, restless, restless), "margins").level == "warning"

@@ -111,7 +111,7 @@ def test_legends_of_papers_have_the_dashes_of_the_curves(path: Trajectory) -> No
 def test_some_edges_are_drawn(path: Trajectory) -> None:
     some: Any = [(0, 2), (2, 5)]
     panels = plots.alphas(path, edges=some)
-    assert [ax.get_title() for ax in panels] == ["$c_{k-2}$ → 0", "$0$ → 3"] * 2
+    assert [ax.get_title() for ax in panels] == ["$c_{k-2}$ → $2$", "$2$ → $5$"] * 2
     every = plots.alphas(path)
     last = path.tables["normal"].edges.index((2, 5))
     for one, whole in ((panels[1], every[last]), (panels[2], every[14])):

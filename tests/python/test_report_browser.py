@@ -115,12 +115,12 @@ def test_cell_and_edge_can_be_chosen(
     path = moving(tiny_result).trajectory
     with opened(browser, reports["moving"]) as page:
         page.get_by_label("Cell", exact=True).select_option("reduce")
-        page.get_by_label("Edge", exact=True).select_option("0 → 1")
+        page.get_by_label("Edge", exact=True).select_option("2 → 3")
         settled(page)
         expected = path.weights("reduce", -1)[path.space.edges.index((2, 3))]
         assert [float(text.strip()) for text in bars(page)] == pytest.approx(expected.tolist(), abs=1e-4)
         said = page.locator("#alpha-said").inner_text()
-        assert said.startswith("reduce 0 → 1 at step 15: skip_connect") and "leaves this edge out" in said
+        assert said.startswith("reduce 2 → 3 at step 15: skip_connect") and "leaves this edge out" in said
         label = page.locator("#alpha-picture svg").get_attribute("aria-label") or ""
         assert label.startswith("The reduce cell. node 0: skip_connect from c_k-2, skip_connect from c_k-1")
         # A click on the second row of the heat map chooses its edge.
@@ -132,7 +132,7 @@ def test_cell_and_edge_can_be_chosen(
         page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] * 1.5 / 5)
         settled(page)
         assert page.locator("#alpha-edge").input_value() == "1"
-        assert page.locator("#alpha-said").inner_text().startswith("reduce cₖ₋₁ → 0 at")
+        assert page.locator("#alpha-said").inner_text().startswith("reduce cₖ₋₁ → 2 at")
 
 
 @pytest.mark.parametrize("make", [restricted, ragged], ids=["removed candidates", "no cells"])

@@ -30,7 +30,7 @@ class Measures:
     of an example, such as pixels, count as a fraction of it. None where it has no meaning, as in a
     regression."""
     valid_accuracy: float | None
-    """Fraction of the validation examples classified correctly after the epoch, 0 to 1, or None likewise."""
+    """Fraction of the validation examples classified correctly after the epoch, 0 to 1, or None as above."""
     learning_rate: float
     """Learning rate of the weights in this epoch."""
     metrics: dict[str, float] = field(default_factory=dict, hash=False, kw_only=True)
@@ -68,8 +68,8 @@ class EpochRecord(Measures):
     seconds: float
     """Duration of the epoch, evaluation included."""
     diagnostics: dict[str, float] = field(default_factory=dict, hash=False, kw_only=True)
-    """What the algorithm was and measured in this epoch, by name: parameters that change with the epoch, such
-    as "temperature", and means of what steps measure, such as "term.entropy". Empty for plain DARTS."""
+    """Parameters and measurements of the algorithm in this epoch, by name: parameters that change with the
+    epoch, such as "temperature", and means over the steps, such as "term.entropy". Empty for plain DARTS."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ class History(Sequence[R], Generic[R]):
         return f"<History: {len(self)} {epochs}, {losses}{counted}>"
 
     def to_dicts(self) -> list[dict[str, Any]]:
-        """Return one dictionary per epoch, of plain data; without empty `metrics` and `diagnostics`."""
+        """Return one dictionary of plain data per epoch, without empty `metrics` and `diagnostics`."""
         rows = [asdict(record) for record in self._records]
         return [
             {name: value for name, value in row.items() if name not in _OPTIONAL or value} for row in rows

@@ -124,7 +124,7 @@ def fixed(
     own = fact_of_module(module, found)
     if fact is not None and own != fact:
         raise CheckpointError(
-            f"the search had the network {fact}, got {own}; pass the network of that search"
+            f"expected the network of the search, {fact}, got {own}; pass the network that was searched"
         )
     norms = [part for part in module.modules() if part.training and is_fresh(part)]
     weight = next(state[name] for name, value in module.named_parameters() if name in state)

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .._values.space import Space
-from .._values.words import count, edge_in_words, shown
+from .._values.words import NodeNames, count, shown
 
 EDGES = ".beta"
 """The end of the name of a table that holds the logits of edges."""
@@ -67,12 +67,12 @@ class AlphaTable:
 
     @property
     def single(self) -> bool:
-        """Whether the table is one choice of a user-defined network: a single row, which is no edge."""
+        """Whether the table is one choice of a user-defined network: a single row, which is not an edge."""
         return not self.edges and len(self.rows) == 1
 
     @property
     def sparse(self) -> bool:
-        """Whether rows have so different candidates that a column per name would be mostly empty.
+        """Whether candidates differ so much between rows that one column per name would be mostly empty.
 
         >>> AlphaTable("mine", ("a", "b"), (("conv", "skip"), ("relu", "tanh"))).sparse
         True
@@ -105,9 +105,14 @@ class AlphaTable:
         """Name a row for running text.
 
         >>> AlphaTable("normal", ("0->2",), (("none",),), ((0, 2),), 2).words(0)
-        'cₖ₋₂ → 0'
+        'cₖ₋₂ → 2'
         """
-        return edge_in_words(self.edges[row], self.inputs) if self.edges else self.rows[row]
+        return self.nodes.edge(self.edges[row]) if self.edges else self.rows[row]
+
+    @property
+    def nodes(self) -> NodeNames:
+        """The names of the nodes of the cell."""
+        return NodeNames(self.inputs, self.name == "recurrent")
 
     def place_of(self, row: int) -> str:
         """Name a row and its table for running text; a choice has the name of its table.

@@ -25,7 +25,7 @@ class Margin(NamedTuple):
     """The margin by which an operation and an edge were chosen, as a difference of mixing weights.
 
     Nodes are numbered as in `space.edges` and in genotypes. In a convolutional cell, 0 and 1 are the inputs;
-    2 to n + 1 are the intermediate nodes, called 0 to n - 1 in plots and reports (paper, figure 4).
+    2 to n + 1 are the intermediate nodes, which the paper's figure 4 calls 0 to n - 1.
     """
 
     table: str
@@ -63,8 +63,8 @@ class Trajectory:
     """
 
     alphas: Mapping[str, npt.NDArray[Any]] = field(repr=False)
-    """Table name -> logits [T, edges, operations]; NaN where masked. Logits of edges that are given here,
-    such as `normal.beta`, go to `edges`."""
+    """Table name -> logits [T, edges, operations]; NaN where masked. Logits of edges, such as `normal.beta`,
+    may be included; they are moved to `edges`."""
     steps: Sequence[int] = field(repr=False)
     """The number of completed steps at each of the T points."""
     space: Space | None
@@ -76,7 +76,7 @@ class Trajectory:
     selection: Any = "strongest"
     """The rule by which the genotype is selected from the strengths, given like `relaxation`."""
     parameter_epochs: Sequence[int] | None = field(default=None, repr=False)
-    """For each point the epoch whose parameters hold, such as a temperature: that of its last step. None: the
+    """For each point, the epoch of its last step, whose parameters, such as a temperature, apply. None: the
     epochs of points that were recorded by epoch, otherwise 0."""
     total_epochs: int | None = field(default=None, repr=False)
     """The planned number of epochs, to which schedules refer; None: `epochs`."""
@@ -85,7 +85,7 @@ class Trajectory:
     tables: Mapping[str, AlphaTable] = field(default_factory=dict, repr=False)
     """The names of rows and columns by table; empty: those of `space`."""
     given: Mapping[str, Weights] | None = field(default=None, repr=False)
-    """The strengths by table, from the events of a search; None: computed from what is above."""
+    """The strengths by table, from the events of a search; None: computed from the fields above."""
     edges: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict, repr=False)
     """The logits of edges, [T, edges, 1], by the name of their table, such as `normal.beta`."""
 
@@ -126,7 +126,7 @@ class Trajectory:
         return {table: self.weights(table) for table in self.alphas} | edges
 
     def weighted(self, table: str) -> bool:
-        """Return whether the edges of a table have weights of their own."""
+        """Return whether the edges of a table have weights."""
         return table + EDGES in self.edges
 
     def edge_weights(self, table: str, at: int | slice = slice(None)) -> Weights:
@@ -144,11 +144,11 @@ class Trajectory:
         return found.reshape(logits.shape)
 
     def weights(self, table: str, at: int | slice = slice(None)) -> Weights:
-        """Return the strengths of the candidates, [T, edges, operations], or those at `at`.
+        """Return the strengths of the candidates, [T, edges, operations], or those at the point `at`.
 
-        They are the mean mixing weights of the relaxation; of softmax those of the paper's equation 2. They
-        are 0 where α is masked, and constant in rows that are decided. Where edges have weights of their own,
-        these multiply them.
+        They are the mean mixing weights of the relaxation; for softmax, those of the paper's equation 2. They
+        are 0 where α is masked, and constant in rows that are decided. If edges have weights, each strength
+        is multiplied by the weight of its edge.
 
         Raises:
             ValueError: there is no such table.
@@ -235,9 +235,9 @@ class Trajectory:
         return Genotype._of(_core.select(self.space, available, plain(self.selection)))
 
     def kept(self, table: str, at: int = -1) -> set[tuple[int, str]]:
-        """Return the row and the candidate of everything that the genotype at a point keeps.
+        """Return the rows and candidates that the genotype at a point keeps.
 
-        Of a network of your own, the strongest candidate of every row; empty if another rule selects.
+        For a network of your own, the strongest candidate of every row; empty if another rule selects.
         """
         if self.space is None:
             return self._strongest(table, at)
@@ -274,7 +274,7 @@ class Trajectory:
     def entropy(self, table: str) -> Weights:
         """Return the entropy of the strengths in nats, averaged over the edges: [T].
 
-        It is at most the mean of log(operations). If the mixing weights of an edge are not shares of 1, their
+        It is at most the mean of log(operations). If the mixing weights of an edge do not add up to 1, their
         magnitudes are first divided by their sum.
         """
         weights = self.weights(table)
@@ -306,7 +306,7 @@ class Trajectory:
     def margins(self, at: int = -1) -> tuple[Margin, ...]:
         """Return the margins of the selected edges and operations at a point, ordered by table and edge.
 
-        Nodes are numbered as in `space.edges`: node 5 of a convolutional cell is called 3 in plots.
+        Nodes are numbered as in `space.edges`.
         """
         return tuple(margin for table in self.alphas for margin in self._margins(table, at))
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Style: TypeAlias = Literal["paper"]
-"""`"paper"`: as wide as a column or a page, letters of at least 7 points, lines that differ without colour."""
+"""`"paper"`: as wide as a column or a page, letters of at least 7 points, lines that differ in grey."""
 
 _SHARP = 2.0  # pixels of a picture in a notebook per pixel of the figure
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import reprlib
 from collections.abc import Iterable
+from typing import NamedTuple
 
 _LOWERED = str.maketrans("012k-", "₀₁₂ₖ₋")
 
@@ -74,24 +75,41 @@ def listed(names: Iterable[object], most: int = 8) -> str:
     return ", ".join(given[:most]) + (f" and {more} more" if more > 0 else "")
 
 
-def node_name(node: int, first: int) -> str:
-    """Name a node as the plots do: convolutional cells count intermediate nodes from 0 (paper, figure 4).
+class NodeNames(NamedTuple):
+    """The names of the nodes of a cell wherever a person reads them; numbers are those of `space.edges`.
 
-    >>> node_name(0, 2), node_name(2, 2), node_name(0, 1), node_name(1, 1)
-    ('c_{k-2}', '0', 's_0', '1')
+    >>> cell = NodeNames(inputs=2)
+    >>> cell.name(0), cell.name(2), cell.output, cell.edge((0, 2))
+    ('c_{k-2}', '2', 'c_{k}', 'cₖ₋₂ → 2')
+    >>> cell = NodeNames(inputs=1, recurrent=True)
+    >>> cell.name(0), cell.name(1), cell.output, cell.edge((0, 1))
+    ('s_0', '1', 'h_{t}', 's₀ → 1')
     """
-    if first == 1:  # the initial state, computed from x_t and h_{t-1} (paper, figure 6)
-        return "s_0" if node == 0 else str(node)
-    return ("c_{k-2}", "c_{k-1}")[node] if node < first else str(node - first)
 
+    inputs: int
+    """The number of inputs, which is also the number of the first intermediate node."""
+    recurrent: bool = False
 
-def edge_in_words(edge: tuple[int, int], first: int) -> str:
-    """Format an edge for running text.
+    def name(self, node: int) -> str:
+        """Return the name of a node, as mathtext."""
+        if node >= self.inputs:
+            return str(node)
+        # s_0 is computed from x_t and h_{t-1} (paper, figure 6).
+        return "s_0" if self.recurrent else ("c_{k-2}", "c_{k-1}")[node - self.inputs + 2]
 
-    >>> edge_in_words((0, 2), 2), edge_in_words((0, 1), 1)
-    ('cₖ₋₂ → 0', 's₀ → 1')
-    """
-    return " → ".join(_in_words(node_name(node, first)) for node in edge)
+    @property
+    def output(self) -> str:
+        """The name of the output, as mathtext."""
+        return "h_{t}" if self.recurrent else "c_{k}"
+
+    @property
+    def before(self) -> tuple[str, ...]:
+        """What the first node of a recurrent cell is computed from, as mathtext."""
+        return ("x_{t}", "h_{t-1}") if self.recurrent else ()
+
+    def edge(self, edge: tuple[int, int]) -> str:
+        """Format an edge for running text."""
+        return " → ".join(_in_words(self.name(node)) for node in edge)
 
 
 def _in_words(name: str) -> str:

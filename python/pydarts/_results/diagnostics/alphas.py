@@ -10,9 +10,8 @@ import numpy as np
 from ..._values.config import SearchConfig
 from ..._values.genotype import Genotype
 from ..._values.terms import COSTS
-from ..._values.words import edge_in_words, shown
+from ..._values.words import shown
 from ..gathered import choice_margins
-from ..tables import AlphaTable
 from ..trajectory import Margin, Trajectory
 from .finding import Finding, count, weight
 
@@ -31,24 +30,14 @@ UNSETTLED = 0.1
 
 # From more tables on, one finding says what there is to say about their entropies.
 MANY = 7
-_RESTS = "The genotype rests on small differences: search longer, or raise arch_lr."
+_RESTS = "The genotype depends on small differences: search longer, or raise arch_lr."
 
 # Operations without weights: they copy or pool their input, or do not read it.
 _WEIGHTLESS = ("none", "skip_connect", "max_pool", "avg_pool", "noise")
 
 
-def _both_names(edge: tuple[int, int], table: AlphaTable) -> str:
-    """Name an edge as in plots and, where it differs, as in `space.edges`.
-
-    >>> _both_names((3, 5), AlphaTable("normal", (), (), ((3, 5),), 2))
-    '1 → 3 (edge (3, 5))'
-    """
-    name = edge_in_words(edge, table.inputs)
-    return name if table.inputs == 1 else f"{name} (edge {edge})"
-
-
 def _names(margin: Margin, path: Trajectory) -> str:
-    return _both_names(margin.edge, path.tables[margin.table])
+    return path.tables[margin.table].nodes.edge(margin.edge)
 
 
 def _unmoved(path: Trajectory, table: str) -> bool:
@@ -190,9 +179,9 @@ def weightless(genotype: Genotype) -> Iterator[Finding]:
         yield Finding(
             "warning",
             "weightless",
-            f"No operation of the {name} learns: all {len(genes)} are {', '.join(sorts[:-1])} or "
+            f"No operation of the {name} has weights: all {len(genes)} are {', '.join(sorts[:-1])} or "
             f"{sorts[-1]}.",
-            f"Only {left} are left to learn; another seed, a larger weight_decay or fewer epochs may give a "
+            f"Only {left} have weights; another seed, a larger weight_decay or fewer epochs may give a "
             "better cell.",
             table,
             {"of": len(genes)},
@@ -257,7 +246,7 @@ def change(path: Trajectory) -> Iterator[Finding]:
         yield Finding(
             "warning",
             "change",
-            f"The {found} never changed: after {count(end, unit)} it is still that of the random initial α.",
+            f"The {found} never changed: after {count(end, unit)} it is that of the random initial α.",
             "Search longer, raise arch_lr, or start to train α earlier (arch_start_epoch).",
             values=values,
         )

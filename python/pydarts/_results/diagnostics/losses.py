@@ -192,7 +192,7 @@ def gap(result: Outcome) -> Iterator[Finding]:
             "gap",
             f"{text} The validation loss has risen by {rise:.0%} since its lowest, {best.valid_loss:.3f} "
             f"in epoch {best.epoch + 1}, while the training loss kept falling.",
-            "The weights overfit, and the architecture is chosen by their losses: use fewer epochs, more "
+            "The weights overfit, and the architecture is chosen by their loss: use fewer epochs, more "
             "data, augmentation, or a larger weight_decay.",
             values=values,
         )

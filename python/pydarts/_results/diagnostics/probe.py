@@ -32,7 +32,7 @@ def probes(result: Outcome) -> Iterator[Finding]:
         yield Finding(
             "warning",
             "probe",
-            f"{text}. It points elsewhere.",
+            f"{text}. It points in another direction.",
             'hypergradient="unrolled_exact" computes the exact one; search_many shows whether that matters.',
             values=values,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 
 import networkx as nx  # type: ignore[import-untyped]
@@ -15,11 +15,11 @@ from matplotlib.path import Path
 from ..._values.genotype import Genotype
 from ..._values.notations import Edges
 from ..._values.plot import Plot, Style
-from ..._values.words import node_name
+from ..._values.words import NodeNames
 from ..layout import layout
 from ..palette import LineStyle, look_of, text_on
 from .canvas import Canvas
-from .style import FAINT, INK, INNER, OUTER, inches, output_name, title
+from .style import FAINT, INK, INNER, OUTER, inches, title
 
 _STEP, _LINE = 2.6, 1.6  # distance of layers; width of a line
 _BEFORE, _BOX, _AFTER = 1.65, 1.05, 0.2  # distance of a box from its node, its width, margin behind it
@@ -30,8 +30,7 @@ class Cell(NamedTuple):
 
     name: str
     graph: nx.MultiDiGraph
-    first: int
-    """The number of inputs, which is also the number of the first intermediate node."""
+    nodes: NodeNames
 
 
 def cells(
@@ -45,7 +44,8 @@ def cells(
     """Draw the cells of a genotype as graphs, one below the other, from the inputs to the output.
 
     The operation of an edge is a box before its target; the line of `none` is dotted, and so is the border of
-    a node without edges. Intermediate nodes are counted from 0 (paper, figure 4), in recurrent cells from 1.
+    a node without edges. Nodes have the numbers of `space.edges` and of genotypes. The first node of a
+    recurrent cell is computed from its inputs x_t and h_{t-1} (paper, figure 6).
 
     Args:
         genotype: a convolutional or recurrent genotype.
@@ -67,7 +67,7 @@ def cells(
     canvas, found = Canvas(ax, path, figsize, style), cells_of(genotype)
     _, made = canvas.panels(len(found), 1, size_of(genotype), (0.1, 0.1, 0.1, 0.3))
     for axes, cell in zip(made, found, strict=True):
-        draw_cell(axes, cell.graph, cell.first, cell.name)
+        draw_cell(axes, cell.graph, cell.nodes, cell.name)
     return canvas.plot(made)
 
 
@@ -88,21 +88,25 @@ def size_of(genotype: Genotype) -> tuple[float, float]:
 def cells_of(genotype: Genotype) -> list[Cell]:
     """Return the cells of a genotype."""
     return [
-        Cell(name, cell_graph(genotype.edges(name), concat, first, len(nodes)), first)
-        for name, concat, first in (
-            ("normal", genotype.normal_concat, 2),
-            ("reduce", genotype.reduce_concat, 2),
-            ("recurrent", genotype.concat, 1),
-            ("cell", genotype.cell_concat, 1),
+        Cell(name, cell_graph(genotype.edges(name), concat, names, len(nodes)), names)
+        for name, concat, names in (
+            ("normal", genotype.normal_concat, NodeNames(2)),
+            ("reduce", genotype.reduce_concat, NodeNames(2)),
+            ("recurrent", genotype.concat, NodeNames(1, recurrent=True)),
+            ("cell", genotype.cell_concat, NodeNames(1)),
         )
         if (nodes := genotype.nodes(name))
     ]
 
 
-def cell_graph(edges: Edges, concat: Sequence[int], first: int, nodes: int) -> nx.MultiDiGraph:
-    """Return a cell as a graph of inputs, nodes and "out"; edges have an `operation`, those to "out" None."""
-    graph = nx.MultiDiGraph()
+def cell_graph(edges: Edges, concat: Sequence[int], names: NodeNames, nodes: int) -> nx.MultiDiGraph:
+    """Return a cell as a graph of inputs, nodes and "out".
+
+    Edges have an `operation`; it is None for those to "out" and to the first node of a recurrent cell.
+    """
+    graph, first = nx.MultiDiGraph(), names.inputs
     graph.add_nodes_from(range(first))
+    graph.add_edges_from(((before, 0) for before in names.before), operation=None)
     graph.add_nodes_from(range(first, first + nodes), layer=1)  # at least, for nodes that no edge enters
     for operation, source, target in edges:
         graph.add_edge(source, target, operation=operation)
@@ -111,7 +115,19 @@ def cell_graph(edges: Edges, concat: Sequence[int], first: int, nodes: int) -> n
     return graph
 
 
-def draw_cell(ax: Axes, graph: nx.MultiDiGraph, first: int, name: str) -> None:
+def is_inner(node: Hashable, nodes: NodeNames) -> bool:
+    """Return whether a node of the graph is an intermediate node."""
+    return isinstance(node, int) and node >= nodes.inputs
+
+
+def text_of(node: Hashable, nodes: NodeNames) -> str:
+    """Return the name of a node of the graph, as mathtext."""
+    if isinstance(node, int):
+        return nodes.name(node)
+    return nodes.output if node == "out" else str(node)
+
+
+def draw_cell(ax: Axes, graph: nx.MultiDiGraph, nodes: NodeNames, name: str) -> None:
     """Draw a cell from left to right; every operation is a box before its target."""
     plan = layout(graph)
     width, height = inches(ax)
@@ -144,8 +160,7 @@ def draw_cell(ax: Axes, graph: nx.MultiDiGraph, first: int, name: str) -> None:
                 zorder=3,
             )
     for node, height in plan.height.items():
-        inner = isinstance(node, int) and node >= first
-        text = node_name(node, first) if isinstance(node, int) else output_name(first)
+        inner, text = is_inner(node, nodes), text_of(node, nodes)
         ax.text(
             plan.layer[node] * _STEP,
             height,

@@ -77,7 +77,7 @@ def edges(
                 continue
             into = [row for row, (_, target) in enumerate(table.edges) if target == nodes[name][column]]
             for place, row in enumerate(into):
-                look, said = run_look(place), edge_name(table.edges[row], table.inputs)
+                look, said = run_look(place), edge_name(table.edges[row], table.nodes)
                 panel.plot(
                     time, weights[:, row], color=look.color, linestyle=look.style, linewidth=1.4, label=said
                 )

@@ -12,10 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from ..._values.words import node_name
 from ..palette import look_of
-from .cells import cells, cells_of, size_of
-from .style import output_name
+from .cells import cells, cells_of, is_inner, size_of, text_of
 
 if TYPE_CHECKING:
     from ..._values.genotype import Genotype
@@ -25,20 +23,20 @@ def to_dot(genotype: Genotype) -> str:
     """Return the cells in the language of Graphviz, one cluster per cell."""
     lines = ["digraph genotype {", "  rankdir=LR;", '  node [fontname="sans-serif", shape=box];']
     lines.append('  edge [fontname="sans-serif", fontsize=10];')
-    for name, graph, first in cells_of(genotype):
+    for name, graph, nodes in cells_of(genotype):
         lines += [f"  subgraph cluster_{name} {{", f"    label={_quoted(name)};"]
         for node in graph.nodes:
-            text = output_name(first) if node == "out" else node_name(node, first)
-            shape = "" if node == "out" or node < first else ", shape=circle"
+            text = text_of(node, nodes)
+            shape = ", shape=circle" if is_inner(node, nodes) else ""
             lines.append(
-                f"    {name}_{node} [label={_quoted(text.replace('{', '').replace('}', ''))}{shape}];"
+                f"    {_id(name, node)} [label={_quoted(text.replace('{', '').replace('}', ''))}{shape}];"
             )
         for source, target, operation in graph.edges(data="operation"):
             about = ""
             if operation is not None:
                 style = ", style=dotted" if operation == "none" else ""
                 about = f" [label={_quoted(operation)}, color={_quoted(look_of(operation).color)}{style}]"
-            lines.append(f"    {name}_{source} -> {name}_{target}{about};")
+            lines.append(f"    {_id(name, source)} -> {_id(name, target)}{about};")
         lines.append("  }")
     return "\n".join([*lines, "}", ""])
 
@@ -70,6 +68,11 @@ _FONTS = ["DejaVu Sans", "Verdana", "Arial"]
 def _inherited(found: re.Match[str]) -> str:
     """Move the rules for all elements to the style of the root element, which the others inherit."""
     return f'{found[1]}style="{found[3]}" {found[2]}'
+
+
+def _id(cell: str, node: object) -> str:
+    """Return an identifier of a node: letters, digits and underscores."""
+    return re.sub(r"\W", "", f"{cell}_{node}")
 
 
 def _quoted(text: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..._values.words import node_name, tail
+from ..._values.words import NodeNames, tail
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -65,22 +65,17 @@ def title(ax: Axes, text: str, size: float = 11) -> None:
     ax.set_title(text, loc="left", fontsize=size, pad=3, fontweight="bold", color=INK)
 
 
-def output_name(first: int) -> str:
-    """Return the name of a cell's output in plots."""
-    return "h_t" if first == 1 else "c_{k}"
-
-
 def row_name(table: AlphaTable, row: int, most: int = LONGEST) -> str:
     """Name a row of an α table in plots, with at most `most` letters; a table of one choice names itself."""
     if table.edges:
-        return edge_name(table.edges[row], table.inputs)
+        return edge_name(table.edges[row], table.nodes)
     return tail(table.name if table.single else table.rows[row], most).replace("$", r"\$")
 
 
-def edge_name(edge: tuple[int, int], first: int) -> str:
+def edge_name(edge: tuple[int, int], nodes: NodeNames) -> str:
     """Name an edge in plots, as mathtext.
 
-    >>> edge_name((0, 2), 2)
-    '$c_{k-2}$ → 0'
+    >>> edge_name((0, 2), NodeNames(2))
+    '$c_{k-2}$ → $2$'
     """
-    return f"${node_name(edge[0], first)}$ → {node_name(edge[1], first)}"
+    return " → ".join(f"${nodes.name(node)}$" for node in edge)

@@ -14,11 +14,11 @@ from matplotlib.path import Path
 
 from ..._results.trajectory import Trajectory
 from ..._values.plot import Plot, Style
-from ..._values.words import node_name
+from ..._values.words import NodeNames
 from ..palette import looks_of, text_on
 from .canvas import Canvas
 from .points import Edges, cell_space, decimals, moment, point, rows_of, state_of, tables
-from .style import FAINT, INK, INNER, OUTER, inches, output_name, title
+from .style import FAINT, INK, INNER, OUTER, inches, title
 
 _FAN, _NODE = 0.34, 0.37  # half widths of the ends of lines at a node, and of a node; nodes have distance 1
 _WIDTH = 9.0  # points: line width of an operation with weight 1
@@ -179,12 +179,13 @@ def write(ax: Axes, label: Label) -> None:
 
 def draw_nodes(ax: Axes, path: Trajectory) -> None:
     """Draw the nodes in a row, and the lines to the output."""
-    first, scale = cell_space(path).inputs, _scale(ax, path)
+    space, scale = cell_space(path), _scale(ax, path)
+    nodes = NodeNames(space.inputs, space.kind == "recurrent")
     last, low, high = _spans(path)
     for node in cell_space(path).concat:
         _arc(ax, node, last, _depth(last - node), FAINT, 1.2 * scale, 1.0, 0)
     for node in range(last + 1):
-        inner = first <= node < last
+        inner = nodes.inputs <= node < last
         ax.add_patch(
             FancyBboxPatch(
                 (node - _NODE, -0.22),
@@ -197,7 +198,7 @@ def draw_nodes(ax: Axes, path: Trajectory) -> None:
                 zorder=NODES,
             )
         )
-        text = output_name(first) if node == last else node_name(node, first)
+        text = nodes.output if node == last else nodes.name(node)
         ax.text(
             node,
             0,

@@ -27,7 +27,7 @@ from ..._results.tables import decision_in_words
 from ..._results.trajectory import Margin, Trajectory
 from ..._values.files import write_atomically
 from ..._values.space import Space
-from ..._values.words import duration, edge_in_words
+from ..._values.words import NodeNames, duration
 from ..render import render
 from . import facts
 from .baseline import baseline
@@ -146,7 +146,7 @@ def _margins(margins: Sequence[Margin], space: Space) -> list[dict[str, Any]]:
     return [
         {
             "cell": margin.table,
-            "edge": edge_in_words(margin.edge, space.inputs),
+            "edge": NodeNames(space.inputs, space.kind == "recurrent").edge(margin.edge),
             "chosen": margin.chosen,
             "next": margin.next or "–",
             "operation": _weight(margin.operation),

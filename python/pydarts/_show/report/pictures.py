@@ -11,11 +11,11 @@ from matplotlib.axes import Axes
 
 from ..._values.notations import Edges
 from ..._values.space import Space
-from ..._values.words import node_name
+from ..._values.words import NodeNames
 from ..layout import layout
 from ..plots.cells import cell_graph, draw_cell
 from ..plots.export import as_svg
-from ..plots.style import FAINT, INK, INNER, OUTER, output_name
+from ..plots.style import FAINT, INK, INNER, OUTER
 
 _SVG = "http://www.w3.org/2000/svg"
 # Names of operations have 8 points, which are 12 pixels on screen, where a point is 4/3 pixels.
@@ -34,13 +34,13 @@ _COLORS = {INK: "var(--ink)", FAINT: "var(--faint)", INNER: "var(--inner)", OUTE
 
 def cell_picture(table: str, edges: Edges, concat: tuple[int, ...], space: Space) -> Markup:
     """Return the graph of a cell as an SVG element in natural size, labelled with its edges in words."""
-    first = space.inputs
-    graph = cell_graph(edges, concat, first, space.nodes)
+    nodes = NodeNames(space.inputs, space.kind == "recurrent")
+    graph = cell_graph(edges, concat, nodes, space.nodes)
     plan = layout(graph)
 
     def draw(ax: Axes) -> None:
         ax.figure.patch.set_visible(False)
-        draw_cell(ax, graph, first, "")
+        draw_cell(ax, graph, nodes, "")
 
     # Wide and high enough for letters in full size; see `draw_cell`.
     size = 1.9 * max(plan.layer.values()) + 0.85, 0.36 * plan.extent + 0.35
@@ -64,14 +64,14 @@ def cell_picture(table: str, edges: Edges, concat: tuple[int, ...], space: Space
 
 def words(table: str, edges: Edges, concat: tuple[int, ...], space: Space) -> str:
     """Describe a cell in words."""
-    first = space.inputs
+    names, first = NodeNames(space.inputs, space.kind == "recurrent"), space.inputs
     said: dict[int, list[str]] = {node: [] for node in range(first, first + space.nodes)}
     for operation, source, target in edges:
-        said[target].append(f"{operation} from {_plain(node_name(source, first))}")
-    parts = (f"node {node_name(node, first)}: {', '.join(into) or 'no edges'}" for node, into in said.items())
+        said[target].append(f"{operation} from {_plain(names.name(source))}")
+    parts = (f"node {node}: {', '.join(into) or 'no edges'}" for node, into in said.items())
     nodes = "; ".join(parts)
-    output = ", ".join(node_name(node, first) for node in concat)
-    return f"The {table} cell. {nodes}; output {_plain(output_name(first))}: nodes {output}."
+    output = ", ".join(map(str, concat))
+    return f"The {table} cell. {nodes}; output {_plain(names.output)}: nodes {output}."
 
 
 def _strip(parent: ET.Element) -> None:
