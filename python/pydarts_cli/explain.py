@@ -22,16 +22,18 @@ def explain(
         Path | None,
         typer.Argument(metavar="RUN", help="folder of a search, whose options are the defaults"),
     ] = None,
+    full: Annotated[bool, typer.Option("--full", help="list every instruction of the plan")] = False,
     *,
     choices: dict[str, Any],
 ) -> Answer:
-    """Show the compiled plan of a search network: its instructions, the changes of each pass, and its cost.
+    """Show the compiled plan of a search network: the size of its parts, the passes, and its cost.
 
     The sizes of the data are those of CIFAR-10 by default: 10 classes, 3 channels, 32 pixels.
 
     Examples:
 
     $ pydarts explain --layers 3 --nodes 2
+    $ pydarts explain --layers 3 --nodes 2 --full
     $ pydarts explain run --hypergradient unrolled
     """
     import pydarts
@@ -41,7 +43,7 @@ def explain(
         say(f"{run} was searched on {config.device}, which is not available; showing the plan for the CPU")
         choices = {"precision": "auto", **choices, "device": "cpu"}  # "tf32" requires a GPU
     net = pydarts.Supernet(config=config.replace(**choices))
-    plan = net.explain()
+    plan = net.explain(full=full)
     return Answer({"config": net.config.to_dict(), "cost": net.cost(), "plan": plan}, [plan])
 
 

@@ -179,8 +179,9 @@ impl PySupernet {
         to_dict(py, named)
     }
 
-    fn explain(&self, py: Python<'_>) -> PyResult<String> {
-        entry::engine(py, || Ok(self.0.lock()?.network.network.plan().explain()))
+    fn explain(&self, py: Python<'_>, full: bool) -> PyResult<String> {
+        let text = |plan: &Plan| if full { plan.explain() } else { plan.summary() };
+        entry::engine(py, || Ok(text(self.0.lock()?.network.network.plan())))
     }
 
     fn cost<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {

@@ -298,7 +298,7 @@ def test_cost_counts_weights_and_multiply_adds() -> None:
 
 
 def test_explain_shows_it() -> None:
-    text = supernet("none", pydarts.Operation("smooth", Smooth)).explain()
+    text = supernet("none", pydarts.Operation("smooth", Smooth)).explain(full=True)
     assert "smooth" in text and "own module" in text
 
 

@@ -132,7 +132,7 @@ def test_what_is_no_batch_is_refused(wrong: Any) -> None:
 
 
 def test_the_plan_explains_itself() -> None:
-    text = Supernet(**SMALL).explain()
+    text = Supernet(**SMALL).explain(full=True)
     assert "cells.0" in text or "cell 0" in text
     assert "weights" in text
 

@@ -12,7 +12,7 @@ from .. import _core
 from .._data.arrays import Array, name_of
 from .._values import views
 from .._values.ambient import plain
-from .._values.checks import check_state
+from .._values.checks import check_state, flag
 from .._values.config import SearchConfig
 from .._values.fields import ConfigFields
 from .._values.operation import Operation
@@ -31,8 +31,8 @@ class Supernet(Inspected):
     """The network of a search (paper, section 2.2): every edge is a softmax-weighted sum of all candidates.
 
     It is computed by the engine and is not a `torch.nn.Module`; `SearchModule` offers the same methods for a
-    PyTorch module with choices. Arguments override `config`; an argument that neither gives has the default
-    in parentheses.
+    PyTorch module with choices. Arguments override `config`; the default in parentheses applies if neither
+    sets a value.
 
     The network of a recurrent space is a language model: x and y are tokens [T, N], N sequences of T tokens,
     with y one token ahead of x. The network of a space of one dimension, such as "darts-1d", reads sequences
@@ -150,8 +150,8 @@ class Supernet(Inspected):
     def state_dict(self) -> dict[str, Tensor]:
         """Return copies of all weights and running statistics by name, without α.
 
-        `<batch norm>.running_mean` and `.running_var` begin as 0 and 1 and move by a tenth per step;
-        `.num_batches_tracked`, an int64 scalar, counts these steps.
+        `<batch norm>.running_mean` and `.running_var` start at 0 and 1 and are updated with momentum 0.1 in
+        each step; `.num_batches_tracked`, an int64 scalar, counts these steps.
         """
         return self._net.state_dict()
 
@@ -163,7 +163,7 @@ class Supernet(Inspected):
         steps.
 
         Raises:
-            DataError: names or shapes are wrong, a count is no whole number from 0 to 2**53, or a
+            DataError: names or shapes are wrong, a count is not a whole number from 0 to 2**53, or a
                 statistic is NaN, infinite or a negative variance; the message names them.
         """
         check_state(state)
@@ -173,7 +173,8 @@ class Supernet(Inspected):
     def logits(self, x: Array) -> Tensor:
         """Return the logits [N, classes] of images x [N, C, H, W], with batch statistics, as in the search.
 
-        For tokens x [T, N], return [T, N, words], from a state of zeros, with the `masks` of the next step.
+        For tokens x [T, N], they are [T, N, words]: the state starts at zeros, and the `masks` are those of
+        the next step.
         """
         return self._net.logits(tensor_of(x))
 
@@ -186,9 +187,9 @@ class Supernet(Inspected):
     def evaluate(self, x: Array, y: Array) -> tuple[float, int]:
         """Return the mean cross-entropy and the number of correct predictions, with running statistics.
 
-        What is left of their initial values is divided out: after t steps the mean is
-        running_mean/(1 - 0.9^t), the variance (running_var - 0.9^t)/(1 - 0.9^t). Before the first step they
-        are 0 and 1. The network of a recurrent space uses the statistics of the batch.
+        The statistics are corrected for their initial values: after t steps, the mean is
+        running_mean/(1 - 0.9^t) and the variance (running_var - 0.9^t)/(1 - 0.9^t). Before the first step,
+        they are 0 and 1. The network of a recurrent space uses the statistics of the batch.
         """
         return self._net.evaluate(*_batch((x, y)))
 
@@ -197,12 +198,13 @@ class Supernet(Inspected):
         """Return the dropout masks of the next step, which all losses of one role share.
 
         Returns:
-            0 or 1/(1 - p). Of a recurrent network "rows" [words, 1], "embedded", "input", "hidden" and
-            "output" [batch_size, units]. Of other networks the masks of the latest call with a batch, such as
-            `loss` or `arch_gradient`; "weight.0.cells.0.edges.0_2" [N] (`drop_path`) and
-            "weight.0.cells.0.edges.0_2.skip_connect" [N, C, H, W] or [N, C, L] (`skip_dropout`) for the
-            training losses, with "alpha" in place of "weight" for the validation loss, and the number of the
-            micro-batch. Empty if nothing is dropped, and after `step`.
+            Tensors with the entries 0 or 1/(1 - p), by name. A recurrent network has "rows" [words, 1],
+            "embedded", "input", "hidden" and "output" [batch_size, units]. Other networks have the masks of
+            the latest call with a batch, such as `loss` or `arch_gradient`: for training losses,
+            "weight.0.cells.0.edges.0_2" [N] (`drop_path`) and "weight.0.cells.0.edges.0_2.skip_connect"
+            [N, C, H, W] or [N, C, L] (`skip_dropout`), where the first 0 is the number of the micro-batch;
+            for the validation loss, names that start with "alpha". Empty if nothing is dropped, and after
+            `step`.
 
         >>> config = SearchConfig(space="darts-rnn", batch_size=2)
         >>> net = Supernet(vocabulary=20, units=4, config=config)
@@ -212,20 +214,30 @@ class Supernet(Inspected):
         return self._net.masks()
 
     @plain()
-    def explain(self) -> str:
-        """Return the plan that is executed, as text, with its cost."""
-        return self._net.explain()
+    def explain(self, *, full: bool = False) -> str:
+        """Return a description of the plan that the engine executes, as text.
+
+        Args:
+            full: list every instruction; False: only the space, the sizes of the parts of the network, and
+                its cost, in at most 40 lines.
+
+        >>> net = Supernet(channels=4, layers=3)
+        >>> len(net.explain().splitlines()) < 40 < len(net.explain(full=True).splitlines())
+        True
+        """
+        return self._net.explain(flag("full", full))
 
     @plain()
     def cost(self) -> dict[str, int]:
         """Return the cost of the network, computed from the plan alone.
 
         Returns:
-            `weights` and `alphas`, their numbers; `multiply_adds` and `flops` of the forward pass of an
-            image; `bytes_per_image_arch` and `bytes_per_image_weight`, kept between forward and backward pass
-            by the loss of α and by that of the weights; `bytes_per_image`, each image's share of the peak of
-            a step with the config's `hypergradient` and `memory`; `bytes`, that peak with the config's
-            `batch_size`. Both peaks exclude what network, data and libraries hold between steps.
+            `weights` and `alphas`: how many there are. `multiply_adds` and `flops`: the forward pass of one
+            image. `bytes_per_image_arch` and `bytes_per_image_weight`: the memory that the loss of α and that
+            of the weights keep between forward and backward pass. `bytes_per_image`: the share of one image
+            in the peak memory of a step with the config's `hypergradient` and `memory`. `bytes`: that peak
+            with the config's `batch_size`. Both peaks exclude the memory that network, data and libraries
+            hold between steps.
 
         >>> cost = Supernet(channels=8, layers=5, config=SearchConfig(batch_size=2)).cost()
         >>> cost["weights"], cost["bytes"] > 2 * cost["bytes_per_image"]

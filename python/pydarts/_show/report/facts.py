@@ -115,15 +115,8 @@ def plan(result: SearchResult) -> Plan:
         # "tf32" exists on GPUs only.
         net, where = Supernet(config=result.config.replace(precision="auto"), device="cpu"), "cpu"
     where = "CPU" if where in ("auto", "cpu") else where
-    text = net.explain()
-    return Plan(f"this machine's {where}", _summary(text), text, _supernet(net), _derived(result))
-
-
-def _summary(text: str) -> str:
-    """Return the head of the plan and the first line of each section, which is not indented."""
-    head, _, rest = text.partition("\n\n")
-    parts = [line for line in rest.partition("\ncost\n")[0].split("\n") if line and not line.startswith(" ")]
-    return "\n".join([head, "", *parts])
+    summary, _, _ = net.explain().partition("\ncost\n")  # the cost is in a table
+    return Plan(f"this machine's {where}", summary, net.explain(full=True), _supernet(net), _derived(result))
 
 
 def _supernet(net: Supernet) -> tuple[Fact, ...]:

@@ -26,20 +26,40 @@ const WIDTH: usize = 100;
 const NAME: usize = 15;
 
 impl Plan {
-    /// The plan as a text for people: the space, the parts of the network, and the cost.
+    /// The plan as a text for people: the space, every instruction of the parts of the network, and the cost.
     pub fn explain(&self) -> String {
+        self.described(true)
+    }
+
+    /// The plan as a text of at most 40 lines: the space, the size of the parts of the network, and the cost.
+    pub fn summary(&self) -> String {
+        self.described(false)
+    }
+
+    fn described(&self, whole: bool) -> String {
         let mut text = String::new();
-        self.explain_head(&mut text);
+        self.explain_head(&mut text, whole);
         let sections = self.sections();
         // Cells with equal bodies differ only in their preprocessing, and are written together.
         let bodies: Vec<_> = sections.iter().map(|section| self.body_form(section)).collect();
         for (index, section) in sections.iter().enumerate() {
             if !section.module.is_cell() {
+                let weights = self.weights_of(section.paragraphs.iter());
+                if !whole {
+                    let _ = writeln!(text, "{}: weights {}", section.module, grouped(weights));
+                    continue;
+                }
                 let _ = writeln!(text, "\n{}", section.module);
                 section.paragraphs.iter().for_each(|paragraph| self.explain_paragraph(&mut text, "", paragraph));
             } else if !bodies[..index].contains(&bodies[index]) {
                 let alike = sections.iter().zip(&bodies).filter(|(_, body)| **body == bodies[index]);
-                self.explain_cells(&mut text, &alike.map(|(section, _)| section).collect::<Vec<_>>());
+                let alike = alike.map(|(section, _)| section).collect::<Vec<_>>();
+                if whole {
+                    let _ = writeln!(text);
+                    self.explain_cells(&mut text, &alike);
+                } else {
+                    self.explain_heading(&mut text, &alike);
+                }
             }
         }
         let _ = writeln!(text, "\ncost\n{}", self.cost());
@@ -47,7 +67,7 @@ impl Plan {
     }
 
     /// Writes the space, the tables, the size and the passes.
-    fn explain_head(&self, text: &mut String) {
+    fn explain_head(&self, text: &mut String, whole: bool) {
         let space = &self.space;
         let size = |table: &LogitTable| format!("{} [{}, {}]", table.name, table.rows.len(), table.columns);
         let tables: Vec<String> = self.alphas.iter().map(size).collect();
@@ -84,19 +104,30 @@ impl Plan {
             space.nodes(),
             space.edges().len()
         );
-        self.explain_candidates(text);
+        self.explain_candidates(text, whole);
         let _ = writeln!(text, "alphas   {}", tables.join(", "));
         let _ = writeln!(text, "network  {network}");
         if self.edges != EdgeOptions::default() {
             let _ = writeln!(text, "edges    {}", self.edges);
         }
         let _ = writeln!(text, "passes   {passes}");
+        if !whole {
+            let _ = writeln!(text, "plan     {} instructions\n", grouped(self.instructions.len() as u64));
+        }
     }
 
-    /// Writes the operations: one line if all edges have the same, else one per table and list.
-    fn explain_candidates(&self, text: &mut String) {
+    /// Writes the operations: one line if all edges have the same, else one per table and list; or how many each edge has.
+    fn explain_candidates(&self, text: &mut String, whole: bool) {
         if let Some(operations) = self.space.uniform_operations() {
             let _ = writeln!(text, "         operations {}", names_of(operations));
+            return;
+        }
+        if !whole {
+            let sizes = || self.alphas.iter().flat_map(|table| &table.rows).map(|row| row.candidates.len());
+            let (least, most) = (sizes().min().unwrap_or(0), sizes().max().unwrap_or(0));
+            let range = if least == most { most.to_string() } else { format!("{least} to {most}") };
+            let _ =
+                writeln!(text, "         operations {range} per edge, of {}", names_of(&self.space.all_operations()));
             return;
         }
         for cell in &self.space.cells {
@@ -180,7 +211,7 @@ impl Plan {
         let last = paragraphs.last().and_then(|paragraph| paragraph.instructions.last());
         let _ = writeln!(
             text,
-            "\n{heading}: {sort}, {} out; weights {}",
+            "{heading}: {sort}, {} out; weights {}",
             last.map(|last| last.shape.to_string()).unwrap_or_default(),
             weights.join(" and ")
         );
