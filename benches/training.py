@@ -108,7 +108,7 @@ def ours(data: Images, given: Namespace) -> tuple[float, float]:
     config = pydarts.TrainConfig.cifar10(
         epochs=EPOCHS,
         batch_size=given.batch,
-        bfloat16=given.bfloat16,
+        precision="bfloat16" if given.bfloat16 else "auto",
         compile=given.compile,
         device=given.device,
         progress=False,

@@ -33,7 +33,7 @@ def main(out: str = "runs/table", epochs: int = 60) -> None:
     config = pydarts.SearchConfig(epochs=epochs, batch_size=32, metric_mode="min", **rates)
     result = pydarts.search(data, config, network=net, **measured)
     result.save(out)
-    quick = pydarts.TrainConfig.quick(epochs=epochs, batch_size=32, learning_rate=0.02)
+    quick = pydarts.TrainConfig.quick(epochs=epochs, batch_size=32, weight_lr=0.02)
     fixed = [fix(net, one) for one in [result.architecture, *pydarts.random_architectures(net, 3)]]
     runs = [pydarts.train(one, (data, test), quick, **measured) for one in [*fixed, result.fixed_network()]]
     searched, *random, tuned = [f"{100 * run.history[-1].metrics['l1_loss']:.1f}" for run in runs]

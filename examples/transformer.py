@@ -47,7 +47,7 @@ def main(out: str = "runs/transformer", epochs: int = 8, c: int = 32) -> None:
     config = pydarts.SearchConfig(epochs=epochs, batch_size=16, weight_lr=0.3, arch_lr=0.02)
     result = pydarts.search(data, config, network=net)
     result.save(out)
-    quick = pydarts.TrainConfig.quick(epochs=epochs, batch_size=16, learning_rate=0.3)
+    quick = pydarts.TrainConfig.quick(epochs=epochs, batch_size=16, weight_lr=0.3)
     fixed = [fix(net, one) for one in [result.architecture, *pydarts.random_architectures(net, 3)]]
     runs = [pydarts.train(one, (data, test), quick) for one in [*fixed, result.fixed_network()]]
     found, *random, tuned = [f"{run.history[-1].valid_accuracy:.1%}" for run in runs]

@@ -112,7 +112,7 @@ def trained(
     training = TrainConfig(
         epochs=config.epochs,
         batch_size=config.batch_size,
-        learning_rate=config.weight_lr,
+        weight_lr=config.weight_lr,
         weight_decay=config.weight_decay,
         momentum=config.weight_momentum,
         grad_clip=config.grad_clip,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .fields import network_fields, search_fields, train_fields
+from .fields import network_fields, renamed_fields, search_fields, train_fields
 from .options import Group
 
 _RECURRENT = "Recurrent cells (text)"
@@ -40,15 +40,16 @@ TRAINING = Group(
     train_fields(),
     {
         "Training": (
-            "epochs", "batch_size", "learning_rate", "schedule", "warmup", "momentum", "weight_decay",
-            "grad_clip", "label_smoothing", "auxiliary_weight", "ema", "keep", "metric_mode",
+            "epochs", "batch_size", "weight_lr", "weight_lr_schedule", "warmup", "weight_momentum",
+            "weight_decay", "grad_clip", "label_smoothing", "auxiliary_weight", "ema", "keep", "metric_mode",
         ),
         "Data processing": ("train_portion", "augment", "cutout", "mean", "std", "eval_batch_size"),
         _RECURRENT: ("bptt", "slowness", "patience"),
         "Run": (
-            "seed", "device", "resume", "checkpoint_dir", "progress", "bfloat16", "channels_last", "compile",
+            "seed", "device", "resume", "checkpoint_dir", "progress", "precision", "channels_last", "compile",
         ),
     },
+    renamed_fields(),
 )  # fmt: skip
 
 NETWORK = Group(

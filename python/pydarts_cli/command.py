@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
@@ -42,7 +42,7 @@ _FORCE = Annotated[
     bool,
     typer.Option(
         "--force",
-        help="like --resume, even if the data or the loss are not those of the checkpoint",
+        help="like --resume, even if the data or the loss differ from those of the checkpoint",
         rich_help_panel="Run",
     ),
 ]
@@ -78,9 +78,8 @@ def command(**groups: Group) -> Callable[[Function], Callable[..., None]]:
             values.pop("tune", None)
             force = values.pop("force", False)
             for key, group in groups.items():
-                fields = {field.name: values.pop(field.name) for field in group.fields}
-                values[key] = {name: value for name, value in fields.items() if _is_given(context, name)}
-                if force and "resume" in fields:
+                values[key] = group.given(values, partial(_is_given, context))
+                if force and any(field.name == "resume" for field in group.fields):
                     values[key]["resume"] = "force"
             debug = debug or os.environ.get("PYDARTS_DEBUG", "0") not in ("", "0")
             raise typer.Exit(perform(lambda: function(**values), as_json=as_json, debug=debug))

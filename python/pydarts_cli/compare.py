@@ -173,7 +173,7 @@ def _names(runs: list[str]) -> dict[str, str]:
     """Name each run by the last part of its path, with as many parent folders as make the name unique."""
     for run in runs:
         if not run or is_text(run):
-            raise Problem(f"{cut(run)!r} has no name for its row; save the genotype in a file", USAGE)
+            raise Problem(f"{cut(run)!r} is a genotype without a name for its row; save it in a file", USAGE)
     paths = [Path(run).resolve() for run in runs]
     if len(set(paths)) < len(paths):
         repeated = next(run for run, path in zip(runs, paths, strict=True) if paths.count(path) > 1)

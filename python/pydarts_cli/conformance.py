@@ -22,11 +22,12 @@ def conformance(
         ),
     ] = None,
 ) -> Answer:
-    """Check on this machine that pydarts computes what was published.
+    """Check on this machine that pydarts agrees with published facts.
 
-    Weight counts of networks, derivations of genotypes, vectors of every relaxation, fixed points of the toy
-    of DARTS, exact against finite second derivatives, and options that must equal DARTS. It needs no data and
-    takes less than three minutes. The exit code is 1 if a check fails. `--json` adds the source of each fact.
+    The checks cover weight counts of networks, derivations of genotypes, vectors of every relaxation, fixed
+    points of the toy problem of DARTS, exact against finite second derivatives, and options that must equal
+    DARTS. They need no data and take less than three minutes. The exit code is 1 if a check fails. `--json`
+    adds the source of each fact.
 
     Examples:
 

@@ -64,6 +64,12 @@ def train_fields() -> tuple[Field, ...]:
     return tuple(found)
 
 
+def renamed_fields() -> dict[str, str]:
+    """The names that fields of a `TrainConfig` had in earlier versions, and their present names."""
+    names: dict[str, str] = _Source("_train/renamed.py").run().RENAMED
+    return names
+
+
 @lru_cache(maxsize=1)
 def network_fields() -> tuple[Field, ...]:
     """The arguments of `build`: those for networks of images, then those for language models.

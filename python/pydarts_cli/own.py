@@ -86,7 +86,7 @@ NetworkOption = Annotated[
 LossOption = Annotated[
     Any,
     _option(
-        "loss", '(output, targets) -> loss; or "network": it returns its loss; default: cross-entropy', _loss
+        "loss", '(output, targets) -> loss; or "network": it returns the loss; default: cross-entropy', _loss
     ),
 ]
 MetricOption = Annotated[
@@ -119,7 +119,7 @@ def network_from(where: Place) -> Any:
     """Return a user-defined network from a file, without calling a factory.
 
     Raises:
-        Problem: as for `imported`, or the object is no network and makes none.
+        Problem: as for `imported`, or the object is not a network and does not make one.
     """
     from pydarts.nn import FunctionNetwork
     from torch import nn
@@ -192,7 +192,7 @@ def _module(file: str) -> ModuleType:
     name = path.stem if path.stem not in sys.modules else f"_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise Problem(f"{file} is no Python file", USAGE)
+        raise Problem(f"{file} is not a Python file", USAGE)
     module = importlib.util.module_from_spec(spec)
     module.__dict__["__pydarts_file__"] = str(path)
     if str(path.parent) not in sys.path:

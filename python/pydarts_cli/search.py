@@ -45,7 +45,7 @@ PresetOption = Annotated[
     typer.Option(
         "--preset",
         metavar="NAME",
-        help="the published settings of an algorithm, such as gdas; other options change them",
+        help="the published settings of an algorithm, such as gdas; other options take precedence",
     ),
 ]
 LikeOption = Annotated[

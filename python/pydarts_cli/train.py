@@ -76,8 +76,9 @@ def train(
     """Train the network of a genotype.
 
     Ctrl-C stops the training and saves its result; the same command with --resume continues from the last
-    epoch. The defaults are the published values for images or, for a recurrent genotype, for text; a cell of
-    a search is trained in a network of the size of the search, unless a preset has the published one.
+    epoch. The defaults are the published values for images or, for a recurrent genotype, for text. The cell
+    of a search is trained in a network of the same size as in the search, unless a preset sets the published
+    size.
 
     Examples:
 

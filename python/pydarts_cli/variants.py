@@ -33,10 +33,10 @@ def read(text: str) -> dict[str, Any]:
         field = field.strip()
         if not separator or not field.isidentifier():
             raise typer.BadParameter(
-                f"expected FIELD=VALUE in {name}(…), got {argument!r}; such as gumbel(temperature=0.5)"
+                f"expected FIELD=VALUE in {name}(…), got {argument!r}; for example gumbel(temperature=0.5)"
             )
         if field in fields:
-            raise typer.BadParameter(f"{name} has {field!r} twice")
+            raise typer.BadParameter(f"{name} has the field {field!r} twice")
         fields[field] = number(field, value.strip())
     return fields
 

@@ -70,7 +70,7 @@ fn names_of_other_libraries_and_parts_of_names_lead_to_the_known_ones() {
     let rows: &[(&str, &[&str], &[&str])] = &[
         ("lr", &search, &["weight_lr", "arch_lr"]),
         ("learning_rate", &search, &["weight_lr", "arch_lr"]),
-        ("lr", &["learning_rate", "epochs"], &["learning_rate"]),
+        ("lr", &["weight_lr", "epochs"], &["weight_lr"]),
         ("batchsize", &search, &["batch_size"]),
         ("BatchSize", &search, &["batch_size"]),
         ("epoch", &["arch_start_epoch", "epochs"], &["epochs"]),

@@ -14,7 +14,7 @@ X, y = make_arrays(n=96)
 
 
 def short(**changes: Any) -> TrainConfig:
-    fields: dict[str, Any] = {"epochs": 2, "batch_size": 8, "learning_rate": 0.05, "device": "cpu"}
+    fields: dict[str, Any] = {"epochs": 2, "batch_size": 8, "weight_lr": 0.05, "device": "cpu"}
     return TrainConfig(**(fields | {"progress": False} | changes))
 
 

@@ -250,7 +250,7 @@ def train_of_a_genotype() -> list[Any]:
 
 
 def train_in_bfloat16() -> list[Any]:
-    result = pydarts.train(CELL, (X, Y), config(epochs=2, bfloat16=True))
+    result = pydarts.train(CELL, (X, Y), config(epochs=2, precision="bfloat16"))
     return [record.train_loss for record in result.history]
 
 

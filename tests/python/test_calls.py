@@ -56,8 +56,8 @@ CALLS: dict[str, Row] = {
     "lr=": (TypeError, ("`lr`",), lambda: a_search((X, Y), lr=1)),
     "an option of train": (
         TypeError,
-        ("TrainConfig(learning_rate=0.1)",),
-        lambda: a_train(V2, (X, Y), learning_rate=0.1),
+        ("TrainConfig(weight_lr=0.1)",),
+        lambda: a_train(V2, (X, Y), weight_lr=0.1),
     ),
     "config= of train": (TypeError, ("`cfg`",), lambda: a_train(V2, (X, Y), config=TrainConfig())),
     "an option of search_many": (
@@ -171,8 +171,7 @@ NAMES = [
     (lambda: SearchConfig(num_epochs=8), ("epochs",)),  # type: ignore[call-arg]
     (lambda: SearchConfig(learning_rate=0.1), ("weight_lr", "arch_lr")),  # type: ignore[call-arg]
     (lambda: SearchConfig(hypergradient="second_order"), ("`unrolled`",)),  # type: ignore[arg-type]
-    (lambda: TrainConfig(lr=0.1), ("learning_rate",)),  # type: ignore[call-arg]
-    (lambda: TrainConfig(weight_lr=0.1), ("learning_rate",)),  # type: ignore[call-arg]
+    (lambda: TrainConfig(lr=0.1), ("weight_lr",)),  # type: ignore[call-arg]
     (lambda: TrainConfig.quick(n_epochs=1), ("epochs",)),
     (lambda: SearchConfig(operations=["none", "skip"]), ("skip_connect",)),
 ]

@@ -44,14 +44,14 @@ def test_the_genotype_of_a_run_is_trained_and_exported(places: Path) -> None:
     answer = answered(*command, *options, "--json").json
     found = pydarts.TrainResult.load("net")
     assert (answer["status"], answer["epochs"]) == ("complete", 1)
-    assert found.config.learning_rate == 0.1, "the value of the preset"
+    assert found.config.weight_lr == 0.1, "the value of the preset"
     assert found.network.arguments["drop_path"] == 0.1 and found.network.arguments["num_classes"] == 4
     assert answer["network"] == found.network.arguments
     assert "--resume" in refused(1, *command, "--out", "net")
     answered(*command, *options, "--resume", "--epochs", "2")
     assert len(pydarts.TrainResult.load("net").history) == 2
     before = Path("net/network.safetensors").read_bytes()
-    assert "momentum" in refused(1, *command, *options, "--resume", "--momentum", "0.5")
+    assert "momentum" in refused(1, *command, *options, "--resume", "--weight-momentum", "0.5")
     assert Path("net/network.safetensors").read_bytes() == before, "an error overwrites nothing"
     answer = answered("export", "net", "net.pt2", "--image-size", "8", "--json").json
     assert answer["bytes"] == Path("net.pt2").stat().st_size > 10_000

@@ -234,4 +234,4 @@ def test_a_training_is_resolved_by_its_network() -> None:
     assert "momentum" not in config.resolved(words) and config.resolved(words)["progress"] is True
     assert "epochs" in str(config.resolved()) and "(default: 600)" in str(config.resolved())
     with pytest.raises(pydarts.ConfigError, match="momentum"):
-        pydarts.TrainConfig(momentum=0.5).resolved(words)
+        pydarts.TrainConfig(weight_momentum=0.5).resolved(words)

@@ -177,7 +177,7 @@ def test_a_training_shows_its_end_its_best_and_last_epochs() -> None:
         TrainRecord(epoch, 1.5, 1.25, 0.5, accuracy, 0.025, averaged=epoch > 4, seconds=30, valid_top5=0.75)
         for epoch, accuracy in enumerate([0.1, 0.2, 0.3, 0.6, 0.5, 0.4])
     ]
-    page = shown(training(net, records, keep="best", learning_rate=0.025))
+    page = shown(training(net, records, keep="best", weight_lr=0.025))
     assert page.has("TrainResult", "interrupted, 6 of 9 epochs", "network")
     assert f"ConvolutionalNetwork, {sum(p.numel() for p in net.parameters()):,} weights" in page.said
     assert page.has("validation accuracy", "40.00%, best 60.00% in epoch 4")

@@ -118,7 +118,7 @@ def test_a_result_that_was_saved_hands_down_the_same(found: pydarts.SearchResult
 def test_a_warm_start_is_ahead_of_a_cold_one() -> None:
     X, y = make_arrays(n=160)
     result = pydarts.search((X, y), make_config(channels=4, epochs=6, weight_lr=0.1))
-    cfg = pydarts.TrainConfig(epochs=1, batch_size=16, learning_rate=0.01, progress=False)
+    cfg = pydarts.TrainConfig(epochs=1, batch_size=16, weight_lr=0.01, progress=False)
     losses = []
     for warm in (True, False):
         torch.manual_seed(0)

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 def config(**changes: Any) -> pydarts.TrainConfig:
     fields: dict[str, Any] = {
-        "epochs": 3, "batch_size": 8, "learning_rate": 0.05, "device": "cpu", "progress": False,
+        "epochs": 3, "batch_size": 8, "weight_lr": 0.05, "device": "cpu", "progress": False,
     }  # fmt: skip
     return pydarts.TrainConfig(**(fields | changes))
 
@@ -117,7 +117,7 @@ def test_segmentation_counts_pixels() -> None:
     images = numbers(20, 1, 6, 6)
     masks = (images[:, 0] > 0).long()
     module = seeded(lambda: nn.Conv2d(1, 2, 1))
-    result = pydarts.train(module, parts((images, masks), 7), config(epochs=8, learning_rate=0.5))
+    result = pydarts.train(module, parts((images, masks), 7), config(epochs=8, weight_lr=0.5))
     with torch.no_grad():
         right = (module(images).argmax(1) == masks).double().mean()
     assert result.history[-1].valid_accuracy == pytest.approx(float(right), abs=1e-6)
@@ -342,8 +342,8 @@ def test_every_step_and_batch_of_an_evaluation_draws_other_numbers() -> None:
 def test_an_interrupted_training_keeps_the_steps_of_its_last_epoch() -> None:
     X = numbers(32, 4)
     whole, stopped = seeded(Tied), seeded(Tied)
-    pydarts.train(whole, parts((X, X)), config(epochs=1, schedule="exponential"), loss=F.mse_loss)
-    cfg = config(epochs=2, schedule="exponential")
+    pydarts.train(whole, parts((X, X)), config(epochs=1, weight_lr_schedule="exponential"), loss=F.mse_loss)
+    cfg = config(epochs=2, weight_lr_schedule="exponential")
     result = pydarts.train(stopped, parts((X, X)), cfg, StopAt(1, 1, press), loss=F.mse_loss)
     assert result.status == "interrupted" and len(result.history) == 1
     assert int(stopped.count) == int(whole.count) + 2 and not same(whole, stopped)
@@ -408,7 +408,7 @@ def test_another_network_loss_metric_or_unpack_is_refused_unless_forced(name: st
     fact, kind, more = FACTS[name]
     data, cfg = (
         parts((numbers(32, 4), numbers(32, 4))),
-        config(checkpoint_dir=tmp_path, schedule="exponential"),
+        config(checkpoint_dir=tmp_path, weight_lr_schedule="exponential"),
     )
     pydarts.train(seeded(Tied), data, cfg.replace(epochs=1), loss=F.mse_loss)
     with pytest.raises(pydarts.CheckpointError, match=rf"{fact}.*force"):
@@ -475,7 +475,7 @@ def test_callbacks_hear_of_every_step_and_epoch() -> None:
 def test_a_loss_that_diverges_leaves_the_last_good_weights() -> None:
     module = net(4, 2)
     with pytest.raises(pydarts.NumericalError) as caught:
-        pydarts.train(module, parts(regression()), config(learning_rate=1e30, grad_clip=0), loss=F.mse_loss)
+        pydarts.train(module, parts(regression()), config(weight_lr=1e30, grad_clip=0), loss=F.mse_loss)
     assert caught.value.result.status == "failed"
     assert all(bool(value.isfinite().all()) for value in module.parameters())
 
@@ -503,7 +503,7 @@ CASES: dict[str, tuple[Callable[[], Any], dict[str, Any], dict[str, Any], type[E
     "a lazy module": (lambda: nn.LazyLinear(2), {}, {}, CONFIG, "weight"),
     "nothing to train": (lambda: net(4, 2).requires_grad_(False), {}, {}, CONFIG, "requires_grad_"),
     "half precision": (lambda: net(4, 2).half(), {}, {}, CONFIG, "float16"),
-    "bfloat16 of doubles": (lambda: net(4, 2).double(), {"bfloat16": True}, {}, CONFIG, "float64"),
+    "bfloat16 of doubles": (lambda: net(4, 2).double(), {"precision": "bfloat16"}, {}, CONFIG, "float64"),
     "cross-entropy of floats": (lambda: net(4, 3), {}, {"loss": None}, DATA, r"\[8, 3\].*loss"),
     "a dictionary without a loss": (
         lambda: seeded(Words), {}, {"loss": None, "loader": (NAMED, torch.zeros(60).long())},

@@ -92,7 +92,7 @@ def test_recurrent_cells_are_compared_by_perplexity() -> None:
     config = make_config(
         space="darts-rnn", operations=None, units=8, batch_size=4, bptt=14, eval_batch_size=2, epochs=1
     )
-    select = TrainConfig(epochs=2, batch_size=4, bptt=14, learning_rate=5.0, progress=False)
+    select = TrainConfig(epochs=2, batch_size=4, bptt=14, weight_lr=5.0, progress=False)
     with pytest.raises(pydarts.ConfigError, match=r"select.*TrainConfig"):
         pydarts.search_many((TEXT, TEXT[:300]), config, 1)
     table = pydarts.search_many((TEXT, TEXT[:300]), config, 1, select, random=2, workers=0)

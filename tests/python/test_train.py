@@ -33,7 +33,7 @@ def config(**changes: Any) -> pydarts.TrainConfig:
         "batch_size": 4,
         "eval_batch_size": 2,
         "bptt": 10,
-        "learning_rate": 3.0,
+        "weight_lr": 3.0,
         "device": "cpu",
         "progress": False,
     }
@@ -62,7 +62,7 @@ def test_a_step_is_the_plain_one() -> None:
     off = {f"dropout_{place}": 0.0 for place in ("rows", "embedded", "input", "hidden", "output")}
     net, plain = network(**off), network(**off)
     settings = TextSettings(
-        batch_size=4, eval_batch_size=2, bptt=10, learning_rate=3.0, weight_decay=0.01, slowness=0.5
+        batch_size=4, eval_batch_size=2, bptt=10, weight_lr=3.0, weight_decay=0.01, slowness=0.5
     )
     task = TextTask(net, TEXTS, settings, torch.device("cpu"))
     columns = torch.as_tensor(TEXTS[0])[:900].view(4, 225).T
@@ -181,8 +181,8 @@ def test_resumed_after_an_interrupt_it_is_bit_for_bit_the_same(
 def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
     kept = {"checkpoint_dir": tmp_path, "resume": True}
     pydarts.train(network(), TEXTS, config(epochs=1, **kept))
-    with pytest.raises(pydarts.CheckpointError, match=r"learning_rate.*3.0.*4.0"):
-        pydarts.train(network(), TEXTS, config(epochs=1, learning_rate=4.0, **kept))
+    with pytest.raises(pydarts.CheckpointError, match=r"weight_lr.*3.0.*4.0"):
+        pydarts.train(network(), TEXTS, config(epochs=1, weight_lr=4.0, **kept))
     with pytest.raises(pydarts.CheckpointError, match=r"units.*10.*11"):
         pydarts.train(network(11), TEXTS, config(epochs=1, **kept))
     (path,) = tmp_path.glob("*.safetensors")
@@ -197,8 +197,8 @@ def test_what_stops_a_training_carries_what_was_reached(tmp_path: Path) -> None:
         pydarts.train(network(), TEXTS, config(), stop)
     result: pydarts.TrainResult = caught.value.result  # type: ignore[attr-defined]
     assert result.status == "failed" == stop.ended and len(result.history) == 1
-    with pytest.raises(pydarts.NumericalError, match=r"step \d+.*epoch 1.*learning_rate"):
-        pydarts.train(network(), TEXTS, config(learning_rate=1e300))
+    with pytest.raises(pydarts.NumericalError, match=r"step \d+.*epoch 1.*weight_lr"):
+        pydarts.train(network(), TEXTS, config(weight_lr=1e300))
 
 
 def test_a_language_model_that_breaks_in_the_last_step_is_that_of_the_epoch_before() -> None:
@@ -256,7 +256,7 @@ def test_a_genotype_is_built_from_the_seed() -> None:
     ("changes", "words"),
     [
         ({"epochs": 0}, "epochs.*0"),
-        ({"learning_rate": math.nan}, "learning_rate.*nan"),
+        ({"weight_lr": math.nan}, "weight_lr.*nan"),
         ({"bptt": 2.5}, r"bptt.*2\.5"),
         ({"batch_size": True}, "batch_size.*True"),
         ({"keep": "first"}, "keep.*'first'"),

@@ -120,7 +120,7 @@ def test_a_gpu_augments_images_exactly_as_the_cpu_does(changes: dict[str, Any]) 
 @pytest.mark.parametrize("form", ["arrays", "loader"])
 def test_an_epoch_on_a_gpu_with_all_that_there_is(form: str) -> None:
     X, y = make_arrays(n=64, channels=3, size=32)
-    changes = {"ema": 0.9, "bfloat16": True, "channels_last": True, "device": "cuda", "epochs": 2}
+    changes = {"ema": 0.9, "precision": "bfloat16", "channels_last": True, "device": "cuda", "epochs": 2}
     data: Any = ((X, y), (X, y))
     if form == "arrays":
         changes |= {"augment": "cifar", "cutout": 8}

@@ -7,6 +7,7 @@ import inspect
 import json
 import math
 import pickle
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from trained import CELL, Steps, StopAt, batches, config, network, press, same, 
 
 def test_the_presets_are_the_published_trainings() -> None:
     cifar = ImageSettings.of(pydarts.TrainConfig.cifar10(seed=3))
-    assert (cifar.epochs, cifar.batch_size, cifar.learning_rate, cifar.momentum) == (600, 96, 0.025, 0.9)
+    assert (cifar.epochs, cifar.batch_size, cifar.weight_lr, cifar.weight_momentum) == (600, 96, 0.025, 0.9)
     assert (cifar.weight_decay, cifar.grad_clip, cifar.auxiliary_weight) == (3e-4, 5.0, 0.4)
     assert (cifar.augment, cifar.cutout, cifar.seed, cifar.label_smoothing) == ("cifar", 16, 3, 0.0)
     assert cifar.rate(0) == 0.025 and cifar.rate(300) == pytest.approx(0.0125) and cifar.rate(599) < 1e-6
@@ -42,9 +43,9 @@ def test_a_configuration_comes_back_from_its_dictionary_and_copies() -> None:
     assert pydarts.TrainConfig.from_dict(plain) == cfg
     assert copy.deepcopy(cfg) == pickle.loads(pickle.dumps(cfg)) == cfg
     assert pydarts.TrainConfig.from_dict({"epochs": 3}) == pydarts.TrainConfig(epochs=3)
-    numbers = pydarts.TrainConfig(epochs=np.int64(3), learning_rate=np.float32(0.5))
-    assert json.loads(json.dumps(numbers.to_dict()))["learning_rate"] == 0.5
-    assert "learning_rate" in inspect.signature(pydarts.TrainConfig).parameters
+    numbers = pydarts.TrainConfig(epochs=np.int64(3), weight_lr=np.float32(0.5))
+    assert json.loads(json.dumps(numbers.to_dict()))["weight_lr"] == 0.5
+    assert "weight_lr" in inspect.signature(pydarts.TrainConfig).parameters
 
 
 @pytest.mark.parametrize(
@@ -61,14 +62,14 @@ def test_a_configuration_comes_back_from_its_dictionary_and_copies() -> None:
 def test_an_unknown_field_is_named_with_those_that_there_are(make: Any) -> None:
     with pytest.raises(pydarts.ConfigError, match=r"`xyz`.*epochs, batch_size, .*seed"):
         make(xyz=1)
-    with pytest.raises(pydarts.ConfigError, match=r"lerning_rate.*learning_rate"):
-        make(lerning_rate=1)
+    with pytest.raises(pydarts.ConfigError, match=r"weigt_lr.*weight_lr"):
+        make(weigt_lr=1)
 
 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"momentum": 1.0}, r"momentum.*1.0"),
+        ({"weight_momentum": 1.0}, r"weight_momentum.*1.0"),
         ({"grad_clip": -1}, "grad_clip.*-1"),
         ({"grad_clip": math.nan}, "grad_clip.*nan"),
         ({"weight_decay": "1e-4"}, "weight_decay.*'1e-4'"),
@@ -76,7 +77,7 @@ def test_an_unknown_field_is_named_with_those_that_there_are(make: Any) -> None:
         ({"warmup": 600, "epochs": None}, "warmup.*600"),
         ({"warmup": -1}, "warmup.*-1"),
         ({"seed": None}, "seed.*None"),
-        ({"schedule": "linear"}, "schedule.*'linear'"),
+        ({"weight_lr_schedule": "linear"}, "weight_lr_schedule.*'linear'"),
         ({"compile": 1}, "compile.*1"),
         ({"device": 5}, 'device.*5.*"auto"'),
         ({"device": None}, "device.*None"),
@@ -211,8 +212,27 @@ def test_the_share_that_is_dropped_rises_while_the_networks_own_stays() -> None:
 
 @pytest.mark.parametrize("keep", ["last", "best"])
 def test_after_ctrl_c_the_last_weights_are_those_of_the_moment_and_the_best_of_an_epoch(keep: Any) -> None:
-    data, changes = make_arrays(), {"epochs": 3, "schedule": "exponential", "keep": keep}
+    data, changes = make_arrays(), {"epochs": 3, "weight_lr_schedule": "exponential", "keep": keep}
     part = pydarts.train(network(), data, config(**changes), StopAt(1, 1, press))
     whole = pydarts.train(network(), data, config(**(changes | {"epochs": 1})))
     assert part.status == "interrupted" and len(part.history) == 1
     assert same(part.network, whole.network) is (keep == "best")
+
+
+@pytest.mark.parametrize(
+    ("old", "value", "present", "now"),
+    [
+        ("learning_rate", 0.5, "weight_lr", 0.5),
+        ("momentum", 0.5, "weight_momentum", 0.5),
+        ("schedule", "exponential", "weight_lr_schedule", "exponential"),
+        ("bfloat16", True, "precision", "bfloat16"),
+        ("bfloat16", False, "precision", "auto"),
+    ],
+)
+def test_earlier_names_of_fields_are_accepted(old: str, value: Any, present: str, now: Any) -> None:
+    with pytest.warns(DeprecationWarning, match=present):
+        config = pydarts.TrainConfig(**{old: value})
+    assert getattr(config, present) == now
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert pydarts.TrainConfig.from_dict({old: value}) == config, "files of earlier versions are read"

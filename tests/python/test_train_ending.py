@@ -89,15 +89,15 @@ def test_what_stops_a_training_carries_what_was_reached() -> None:
     result: pydarts.TrainResult = caught.value.result  # type: ignore[attr-defined]
     assert result.status == "failed" == stop.ended and len(result.history) == 1
     assert net.drop_path == 0.3 and not net.training
-    with pytest.raises(pydarts.NumericalError, match=r"step \d+.*epoch 1.*learning_rate"):
-        pydarts.train(network(), make_arrays(), config(learning_rate=1e30, grad_clip=1e30))
+    with pytest.raises(pydarts.NumericalError, match=r"step \d+.*epoch 1.*weight_lr"):
+        pydarts.train(network(), make_arrays(), config(weight_lr=1e30, grad_clip=1e30))
 
 
 @pytest.mark.parametrize("ema", [0.0, 0.5])
 def test_a_loss_that_is_not_finite_ends_a_training_at_once_with_the_weights_before(ema: float) -> None:
     steps, net = Steps(), network()
-    with pytest.raises(pydarts.NumericalError, match=r"step 2.*epoch 1.*learning_rate") as caught:
-        pydarts.train(net, make_arrays(), config(learning_rate=1e30, grad_clip=1e30, ema=ema), steps)
+    with pytest.raises(pydarts.NumericalError, match=r"step 2.*epoch 1.*weight_lr") as caught:
+        pydarts.train(net, make_arrays(), config(weight_lr=1e30, grad_clip=1e30, ema=ema), steps)
     assert len(steps.counts) == 1, "the first step broke the weights, the second found that out"
     result: pydarts.TrainResult = caught.value.result  # type: ignore[attr-defined]
     assert result.network is net and result.status == "failed" and not result.history

@@ -48,10 +48,10 @@ def test_the_steps_of_a_training_are_the_plain_ones(schedule: Any) -> None:
         net,
         (data, data),
         epochs=epochs,
-        learning_rate=rate,
-        schedule=schedule,
+        weight_lr=rate,
+        weight_lr_schedule=schedule,
         warmup=warmup,
-        momentum=momentum,
+        weight_momentum=momentum,
         weight_decay=decay,
         grad_clip=clip,
         label_smoothing=smoothing,
@@ -160,13 +160,13 @@ def test_bfloat16_is_of_the_passes_and_not_of_the_weights() -> None:
     net = network()
     seen = []
     hook = net.classifier.register_forward_hook(lambda module, given, out: seen.append(out.dtype))
-    result = pydarts.train(net, make_arrays(n=100), config(bfloat16=True, ema=0.5))
+    result = pydarts.train(net, make_arrays(n=100), config(precision="bfloat16", ema=0.5))
     hook.remove()
     assert set(seen) == {torch.bfloat16} and math.isfinite(result.history[-1].valid_loss)
     assert {weight.dtype for weight in net.parameters()} == {torch.float32}
     assert not same(net, pydarts.train(network(), make_arrays(n=100), config(ema=0.5)).network)
-    with pytest.raises(pydarts.ConfigError, match=r"float64.*bfloat16=True.*float32"):
-        pydarts.train(network().double(), make_arrays(), config(bfloat16=True))
+    with pytest.raises(pydarts.ConfigError, match=r"float64.*bfloat16.*float32"):
+        pydarts.train(network().double(), make_arrays(), config(precision="bfloat16"))
     with pytest.raises(pydarts.ConfigError, match=r"float16.*float32.*float64"):
         pydarts.train(network().half(), make_arrays(), config())
 

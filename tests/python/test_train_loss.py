@@ -178,7 +178,7 @@ def test_a_training_on_other_data_or_with_another_loss_is_refused(
     name: str, epochs: int, tmp_path: Path
 ) -> None:
     fact, one, other, loss, loss_then = CHANGES[name]
-    kept = {"checkpoint_dir": tmp_path, "schedule": "exponential"}
+    kept = {"checkpoint_dir": tmp_path, "weight_lr_schedule": "exponential"}
     first = pydarts.train(network(), one(), config(epochs=1, **kept), loss=loss)
     with pytest.raises(pydarts.CheckpointError, match=rf"{fact}.*force"):
         pydarts.train(network(), other(), config(epochs=epochs, resume=True, **kept), loss=loss_then)
@@ -196,7 +196,7 @@ def test_force_does_not_excuse_another_setting_of_a_training(tmp_path: Path) -> 
     kept = {"checkpoint_dir": tmp_path, "epochs": 1}
     pydarts.train(network(), longer(), config(**kept))
     with pytest.raises(pydarts.CheckpointError, match="momentum"):
-        pydarts.train(network(), longer(1), config(resume="force", momentum=0.5, **kept))
+        pydarts.train(network(), longer(1), config(resume="force", weight_momentum=0.5, **kept))
 
 
 def test_a_training_of_an_earlier_version_is_continued(

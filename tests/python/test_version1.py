@@ -50,8 +50,8 @@ def test_a_training_on_arrays_continues_with_a_warning_about_the_order(copied: P
 @pytest.mark.parametrize("copied", ["training/loader"], indirect=True)
 def test_a_training_of_another_cell_is_still_refused(copied: Path) -> None:
     loader = (trained.batches(), trained.batches(1))
-    with pytest.raises(pydarts.CheckpointError, match="learning_rate"):
-        training(copied, loader, learning_rate=0.1)
+    with pytest.raises(pydarts.CheckpointError, match="weight_lr"):
+        training(copied, loader, weight_lr=0.1)
     cell = trained.CELL.to_dict() | {"normal": [[["skip_connect", 0], ["skip_connect", 1]]]}
     network = pydarts.build(
         pydarts.Genotype.from_dict(cell), channels=2, layers=1, num_classes=4, in_channels=1, stem="small"

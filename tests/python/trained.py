@@ -36,7 +36,7 @@ def config(**changes: Any) -> pydarts.TrainConfig:
     fields: dict[str, Any] = {
         "epochs": 3,
         "batch_size": 8,
-        "learning_rate": 0.05,
+        "weight_lr": 0.05,
         "device": "cpu",
         "progress": False,
     }

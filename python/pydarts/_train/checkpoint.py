@@ -12,6 +12,7 @@ from torch import Tensor
 from .. import _core
 from .._values.files import read_tensors, remove_leftovers, write_tensors
 from .._values.genotype import Genotype
+from .renamed import renamed
 
 FORMAT, _OLDER = "pydarts-training-2", "pydarts-training-1"
 BATCHES = 2
@@ -47,6 +48,7 @@ def newest(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         return None
     tensors, about = read_tensors(paths[-1], FORMAT, _OLDER)
     del about["format"]
+    about["config"] = renamed(about.get("config", {}))
     if about.get("genotype", 0) is None:  # of a module that pydarts did not build
         return tensors, about
     try:

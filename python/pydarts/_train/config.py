@@ -30,16 +30,29 @@ from .._values.columns import table
 from .._values.config import SearchConfig
 from .._values.fields import Augment, MetricMode, Resume
 from .._values.files import user_path
+from .._values.hints import hint
 from .._values.resolved import Resolved
-from .fields import Keep, Schedule, rows
+from .fields import Keep, Precision, Schedule, rows
+from .renamed import RENAMED, present, renamed
 from .settings import OF_EVERY_RUN, ImageSettings, settings_of
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 
+class _Renaming(type):
+    """Accepts the names that fields had in earlier versions, with a warning."""
+
+    def __call__(cls, *args: Any, **fields: Any) -> Any:
+        for name in fields.keys() & RENAMED.keys():
+            value = present(name, fields.pop(name))
+            hint(f"`{name}` of a TrainConfig is now `{RENAMED[name]}={value!r}`", DeprecationWarning)
+            fields.setdefault(RENAMED[name], value)
+        return super().__call__(*args, **fields)
+
+
 @dataclass(frozen=True, kw_only=True)
-class TrainConfig:
+class TrainConfig(metaclass=_Renaming):
     """The configuration of a training. Immutable; None selects the published value.
 
     That value depends on the network. For a network of images (A.2.1 of the paper and the published code;
@@ -67,24 +80,24 @@ class TrainConfig:
         ConfigError: a field is unknown (the message names the nearest one), or a value is out of range or of
             a wrong type (the message names field, value and range).
 
-    >>> TrainConfig(epochs=3, learning_rate=5.0)
-    TrainConfig(epochs=3, learning_rate=5.0)
+    >>> TrainConfig(epochs=3, weight_lr=5.0)
+    TrainConfig(epochs=3, weight_lr=5.0)
     """
 
     __signature__: ClassVar[inspect.Signature]
     epochs: int | None = None
     batch_size: int | None = None
     eval_batch_size: int | None = None
-    learning_rate: float | None = None
+    weight_lr: float | None = None
     weight_decay: float | None = None
     grad_clip: float | None = None
     keep: Keep | None = None
     bptt: int | None = None
     slowness: float | None = None
     patience: int | None = None
-    schedule: Schedule | None = None
+    weight_lr_schedule: Schedule | None = None
     warmup: int | None = None
-    momentum: float | None = None
+    weight_momentum: float | None = None
     label_smoothing: float | None = None
     auxiliary_weight: float | None = None
     augment: Augment | None = None
@@ -93,7 +106,7 @@ class TrainConfig:
     std: Sequence[float] | None = None
     train_portion: float | None = None
     ema: float | None = None
-    bfloat16: bool | None = None
+    precision: Precision | None = None
     channels_last: bool | None = None
     compile: bool | None = None
     metric_mode: MetricMode | None = None
@@ -149,7 +162,7 @@ class TrainConfig:
             ConfigError: an option does not apply to the network.
 
         >>> resolved = TrainConfig(epochs=3).resolved()
-        >>> resolved["learning_rate"], resolved["schedule"]
+        >>> resolved["weight_lr"], resolved["weight_lr_schedule"]
         (0.025, 'cosine')
         >>> print(str(resolved).splitlines()[0])
         epochs            3  (default: 600)
@@ -168,7 +181,7 @@ class TrainConfig:
         >>> TrainConfig.from_dict(TrainConfig(epochs=3).to_dict())
         TrainConfig(epochs=3)
         """
-        return cls(**values)
+        return cls(**renamed(values))
 
     def to_dict(self) -> dict[str, Any]:
         """Return all fields as plain data that JSON can represent."""
@@ -201,8 +214,8 @@ class TrainConfig:
         published = cls(
             epochs=250,
             batch_size=128,
-            learning_rate=0.1,
-            schedule="exponential",
+            weight_lr=0.1,
+            weight_lr_schedule="exponential",
             warmup=5,
             weight_decay=3e-5,
             label_smoothing=0.1,
@@ -216,9 +229,9 @@ class TrainConfig:
         With only one or two epochs, all but the last one warm up.
 
         >>> TrainConfig.quick(seed=1)
-        TrainConfig(epochs=10, batch_size=64, learning_rate=0.1, warmup=2, seed=1)
+        TrainConfig(epochs=10, batch_size=64, weight_lr=0.1, warmup=2, seed=1)
         """
-        config = cls(**({"epochs": 10, "batch_size": 64, "learning_rate": 0.1} | changes))
+        config = cls(**({"epochs": 10, "batch_size": 64, "weight_lr": 0.1} | changes))
         warmup = 2 if config.epochs is None else min(2, config.epochs - 1)
         return config.replace(**({"warmup": warmup} | changes))
 
@@ -251,13 +264,14 @@ READING = ("augment", "cutout", "mean", "std", "train_portion")
 _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     **dict.fromkeys(("epochs", "batch_size", "eval_batch_size", "bptt", "patience"), whole),
     **dict.fromkeys(("warmup", "seed"), partial(whole, least=0)),
-    **dict.fromkeys(("learning_rate", "weight_decay", "slowness", "auxiliary_weight"), number),
+    **dict.fromkeys(("weight_lr", "weight_decay", "slowness", "auxiliary_weight"), number),
     "grad_clip": clip,
-    **dict.fromkeys(("momentum", "label_smoothing", "ema"), share),
-    **dict.fromkeys(("bfloat16", "channels_last", "compile", "progress"), flag),
+    **dict.fromkeys(("weight_momentum", "label_smoothing", "ema"), share),
+    **dict.fromkeys(("channels_last", "compile", "progress"), flag),
     "resume": resume,
     "device": device,
     "keep": partial(one_of, known=get_args(Keep)),
-    "schedule": partial(one_of, known=get_args(Schedule)),
+    "precision": partial(one_of, known=get_args(Precision)),
+    "weight_lr_schedule": partial(one_of, known=get_args(Schedule)),
     "metric_mode": partial(one_of, known=get_args(MetricMode)),
 }

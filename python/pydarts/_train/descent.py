@@ -31,8 +31,8 @@ class Descent(Generic[N, S]):
             self.weights.begin_average()
         self._optimizer = torch.optim.SGD(
             [weight for weight in network.parameters() if weight.requires_grad],
-            lr=settings.learning_rate,
-            momentum=settings.momentum,
+            lr=settings.weight_lr,
+            momentum=settings.weight_momentum,
             weight_decay=settings.weight_decay,
         )
 

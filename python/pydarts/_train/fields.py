@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 Keep: TypeAlias = Literal["best", "last"]
 Schedule: TypeAlias = Literal["cosine", "exponential"]
+Precision: TypeAlias = Literal["auto", "bfloat16"]
 
 
 class Field(NamedTuple):
@@ -36,7 +37,7 @@ NETWORK_FIELDS = (
     Field(
         "batch_size",
         "96",
-        "images per batch, for arrays; a loader keeps its own (A.2.1)",
+        "images per batch, for arrays; a loader has its own batch size (A.2.1)",
         "64",
         "number of parallel sequences (A.2.2)",
     ),
@@ -54,14 +55,14 @@ NETWORK_FIELDS = (
         "one of twenty cases around half of it (code)",
     ),
     Field(
-        "learning_rate",
+        "weight_lr",
         "0.025",
         "initial learning rate of SGD (A.2.1)",
         "20.0",
-        "learning rate of SGD, times length / bptt per segment (A.2.2)",
+        "learning rate of SGD, multiplied by length / bptt for each segment (A.2.2)",
     ),
     Field(
-        "schedule",
+        "weight_lr_schedule",
         '"cosine"',
         '"cosine": decay to 0 over the epochs (A.2.1); "exponential": multiply by 0.97 after every epoch '
         "(A.2.3)",
@@ -69,17 +70,17 @@ NETWORK_FIELDS = (
     Field(
         "warmup",
         "0",
-        "number of first epochs, fewer than all, in which the learning rate rises linearly to "
-        "`learning_rate` (PC-DARTS, on ImageNet: 5)",
+        "number of initial epochs, fewer than all, in which the learning rate rises linearly to "
+        "`weight_lr` (PC-DARTS, on ImageNet: 5)",
     ),
-    Field("momentum", "0.9", "momentum of SGD (code)"),
+    Field("weight_momentum", "0.9", "momentum of SGD (code)"),
     Field("weight_decay", "3e-4", "added to the gradient (A.2.1)", "8e-7", "added to the gradient (A.2.2)"),
     Field(
         "grad_clip",
         "5.0",
-        "maximal 2-norm of the gradient; 0 or infinity: no limit (code)",
+        "maximum 2-norm of the gradient; 0 or infinity: no limit (code)",
         "0.25",
-        "maximal 2-norm of the gradient; 0 or infinity: no limit (code)",
+        "maximum 2-norm of the gradient; 0 or infinity: no limit (code)",
     ),
     Field(
         "label_smoothing",
@@ -91,18 +92,22 @@ NETWORK_FIELDS = (
         "0.4",
         "weight of the auxiliary head's loss; without an auxiliary head only the default is accepted (A.2.1)",
     ),
-    Field("augment", '"none"', '"cifar": pad 4 and crop, flip; arrays only (code)'),
+    Field("augment", '"none"', '"cifar": random crop (padding 4) and flip; arrays only (code)'),
     Field("cutout", "0", "side in pixels of the square set to zero; 0: none; arrays only (A.2.1; code: 16)"),
-    Field("mean", "None", "per channel, as in `SearchConfig`"),
-    Field("std", "None", "per channel, as in `SearchConfig`"),
-    Field("train_portion", "0.9", "fraction of a single source for training, rest: validation (ours)"),
+    Field("mean", "None", "mean per channel, as in `SearchConfig`"),
+    Field("std", "None", "standard deviation per channel, as in `SearchConfig`"),
+    Field("train_portion", "0.9", "fraction for training, unless data are a pair; rest: validation (ours)"),
     Field(
         "ema",
         "0.0",
         "decay per step of an exponential moving average of the weights, which is evaluated and kept "
-        "instead of them; 0: none (ours). After n steps at most (1 + n) / (10 + n)",
+        "instead of them; 0: no average. After n steps the decay is at most (1 + n) / (10 + n) (ours)",
     ),
-    Field("bfloat16", "False", "forward passes in bfloat16 with float32 weights (ours)"),
+    Field(
+        "precision",
+        '"auto"',
+        '"auto": that of the weights; "bfloat16": forward passes in bfloat16, weights in float32 (ours)',
+    ),
     Field("channels_last", "False", "images in channels-last memory format (ours)"),
     Field("compile", "False", "use `torch.compile`, which takes minutes at the start (ours)"),
     Field(
@@ -114,16 +119,16 @@ NETWORK_FIELDS = (
     Field(
         "patience",
         text_value="5",
-        text_meaning="epochs: weight averaging starts when the validation loss exceeds the minimum of those "
-        "before the last `patience` epochs (code)",
+        text_meaning="number of epochs: weight averaging starts when the validation loss exceeds the minimum "
+        "of all epochs before the last `patience` ones (code)",
     ),
     Field(
         "keep",
         '"last"',
-        "weights of the network at the end: those of the epoch with the highest validation accuracy, "
-        '"best", or of the last one (code)',
+        'weights of the trained network: those of the epoch with the highest validation accuracy, "best", '
+        'or those of the last epoch, "last" (code)',
         '"best"',
-        "weights of the network at the end: those of the epoch with the lowest validation loss, or of the "
+        "weights of the trained network: those of the epoch with the lowest validation loss, or those of the "
         "last epoch (code)",
     ),
 )
@@ -131,19 +136,19 @@ MODULE_FIELDS = (
     Field(
         "metric_mode",
         '"max"',
-        'which values of `metric` are better: "max", the large ones, or "min", such as for an error; '
+        'whether larger values of `metric` are better, "max", or smaller ones, "min", as for an error; '
         "`TrainResult.best` and `keep` follow it (ours)",
     ),
 )
 RUN_FIELDS = (
-    Field("seed", "0", "all randomness is a function of seed, epoch and step"),
+    Field("seed", "0", "random seed: all random numbers depend only on seed, epoch and step"),
     Field("device", '"auto"', '"auto": CUDA if available; "cpu", "cuda", "cuda:1"'),
-    Field("checkpoint_dir", "None", "folder for checkpoints, one per epoch, the last two are kept"),
+    Field("checkpoint_dir", "None", "folder for checkpoints, one per epoch, of which the last two are kept"),
     Field(
         "resume",
         "False",
         "continue from the newest checkpoint in `checkpoint_dir`, if any; "
-        '"force": even if the data or the loss are not those of the checkpoint',
+        '"force": even if the data or the loss differ from those of the checkpoint',
     ),
     Field("progress", "True", "show a progress bar"),
 )

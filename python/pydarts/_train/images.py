@@ -31,7 +31,8 @@ from ..nn._images import ImageNetwork
 from .config import TrainConfig
 from .criterion import criterion, wide
 from .descent import Descent
-from .settings import ImageSettings
+from .fields import Precision
+from .settings import BFLOAT16, ImageSettings
 from .task import Evaluation, Step, step_seed
 
 NEAR = 5  # the top-5 accuracy
@@ -115,7 +116,7 @@ class ImageTask(Descent[ImageNetwork, ImageSettings]):
                 built = build(network, num_classes=found.num_classes, in_channels=found.in_channels)
             assert isinstance(built, ImageNetwork)
             network = built
-        _check_dtype(network, settings.bfloat16)
+        _check_dtype(network, settings.precision)
         _check_auxiliary(network, found.image_size)
         settings = replace(settings, mean=found.mean, std=found.std)
         task = cls(network, sources, settings, device, loss, poll, metric, unpack)
@@ -126,7 +127,7 @@ class ImageTask(Descent[ImageNetwork, ImageSettings]):
     @property
     def scheduled(self) -> bool:
         """Whether an epoch depends on the total number of epochs."""
-        return self.settings.schedule == "cosine" or self._drop_path > 0
+        return self.settings.weight_lr_schedule == "cosine" or self._drop_path > 0
 
     def step_count(self, epoch: int) -> int | None:
         """Return the number of steps of an epoch; None in the first pass over a loader without a length."""
@@ -219,7 +220,7 @@ class ImageTask(Descent[ImageNetwork, ImageSettings]):
             return self._compiled.get(id(network), network)(x)
 
     def _precision(self) -> AbstractContextManager[Any]:
-        return torch.autocast(self._device.type, torch.bfloat16, enabled=self.settings.bfloat16)
+        return torch.autocast(self._device.type, torch.bfloat16, enabled=self.settings.precision == BFLOAT16)
 
 
 def _opened(source: Source, config: SearchConfig, device: torch.device) -> Batches:
@@ -237,13 +238,13 @@ def _dtype(network: nn.Module) -> torch.dtype:
     return next(network.parameters()).dtype
 
 
-def _check_dtype(network: nn.Module, bfloat16: bool) -> None:
+def _check_dtype(network: nn.Module, precision: Precision) -> None:
     """Require float32 weights for bfloat16 passes, otherwise float32 or float64 weights."""
-    fit = (torch.float32,) if bfloat16 else (torch.float32, torch.float64)
+    fit = (torch.float32,) if precision == BFLOAT16 else (torch.float32, torch.float64)
     if _dtype(network) not in fit:
         names = " or ".join(name_of(dtype) for dtype in fit)
         raise _core.ConfigError(
-            f"the network's weights are {name_of(_dtype(network))}; a training with bfloat16={bfloat16} "
+            f"the network's weights are {name_of(_dtype(network))}; a training with precision={precision!r} "
             f"keeps them in {names}: use network.float()"
         )
 

@@ -163,7 +163,7 @@ class Loop:
 
     def _diverge(self, what: str) -> None:
         self._diverged = True
-        raise _core.NumericalError(f"{what}; lower learning_rate")
+        raise _core.NumericalError(f"{what}; lower weight_lr")
 
     def _note(self, record: TrainRecord) -> None:
         """Record an epoch and write its checkpoint."""
@@ -206,8 +206,8 @@ class Loop:
             hint(f"epochs changes from {before} to {self._epochs}: the schedules are recomputed")
         if batches != checkpoint.BATCHES and self._task.from_arrays and len(history) < self._epochs:
             hint(
-                f"the checkpoint in {folder} was written by an earlier version, which read arrays in another "
-                "order and with other crops: this version continues with its own"
+                f"the checkpoint in {folder} was written by an earlier version, which ordered and cropped "
+                "arrays differently; the training continues with the order and crops of this version"
             )
         self._records = [record_from(record, TrainRecord) for record in history]
         best = {name: tensors.pop(name) for name in list(tensors) if name.startswith("best/")}
@@ -232,7 +232,7 @@ class Loop:
             kinds = ["a network of your own", "a network of pydarts.build"]
             here, there = (kinds[each["genotype"] is not None] for each in (self._about, theirs))
             raise _core.CheckpointError(
-                f"the checkpoint in {folder} belongs to another training: that of {there}, here {here}"
+                f"the checkpoint in {folder} belongs to another training: of {there}, not {here}"
             )
         for what in differences(self._about | {"config": config}, theirs):
             raise _core.CheckpointError(f"the checkpoint in {folder} belongs to another training: {what}")

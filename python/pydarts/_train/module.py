@@ -25,7 +25,7 @@ from ..nn._module import called, check_complete
 from .config import TrainConfig
 from .criterion import objective_of
 from .descent import Descent
-from .settings import ModuleSettings
+from .settings import BFLOAT16, ModuleSettings
 from .task import Evaluation, Step
 
 AnyLoss: TypeAlias = Callable[[Any, Any], Tensor] | Literal["network"]
@@ -83,11 +83,12 @@ class ModuleTask(Descent[nn.Module, ModuleSettings]):
         if config.checkpoint_dir is not None:
             check_complete(network)
         dtype = dtype_of(network)
-        if dtype not in ((torch.float32,) if settings.bfloat16 else (torch.float32, torch.float64)):
-            either = "" if settings.bfloat16 else " or float64"
+        low = settings.precision == BFLOAT16
+        if dtype not in ((torch.float32,) if low else (torch.float32, torch.float64)):
+            either = "" if low else " or float64"
             raise _core.ConfigError(
-                f"the network's weights are {name_of(dtype)}; a training with bfloat16={settings.bfloat16} "
-                f"keeps them in float32{either}: use network.float()"
+                f"the network's weights are {name_of(dtype)}; a training with precision="
+                f"{settings.precision!r} keeps them in float32{either}: use network.float()"
             )
         facts = {"network": fact_of_module(network, ()), "loss": loss if loss == "network" else fact_of(loss)}
         if metric is not None:
@@ -110,7 +111,7 @@ class ModuleTask(Descent[nn.Module, ModuleSettings]):
     @property
     def scheduled(self) -> bool:
         """Whether an epoch depends on the total number of epochs."""
-        return self.settings.schedule == "cosine"
+        return self.settings.weight_lr_schedule == "cosine"
 
     def step_count(self, epoch: int) -> int | None:
         """Return the number of steps of an epoch; None in the first pass over a loader without a length."""
@@ -196,7 +197,7 @@ class ModuleTask(Descent[nn.Module, ModuleSettings]):
     def _called(self, network: nn.Module, inputs: Any) -> Any:
         with self._precision():
             output = called(network, inputs, self._compiled.get(id(network)))
-        if not self.settings.bfloat16:
+        if self.settings.precision != BFLOAT16:
             return output
         return trees.tree_map_only(Tensor, lambda value: value.float() if _is_half(value) else value, output)
 
@@ -204,7 +205,7 @@ class ModuleTask(Descent[nn.Module, ModuleSettings]):
         return None if self._correct is None else self._correct(output, targets)
 
     def _precision(self) -> AbstractContextManager[Any]:
-        return torch.autocast(self._device.type, torch.bfloat16, enabled=self.settings.bfloat16)
+        return torch.autocast(self._device.type, torch.bfloat16, enabled=self.settings.precision == BFLOAT16)
 
 
 def _is_half(value: Tensor) -> bool:

@@ -12,13 +12,14 @@ from .. import _core
 from .._values.fields import Augment, MetricMode
 from ..nn import LanguageModel
 from ..nn._images import ImageNetwork
-from .fields import Keep, Schedule
+from .fields import Keep, Precision, Schedule
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
     from typing_extensions import Self
 
 
+BFLOAT16 = "bfloat16"
 # Fields that affect how a training runs, not its outcome.
 OF_EVERY_RUN = ("device", "checkpoint_dir", "resume", "progress")
 
@@ -62,7 +63,7 @@ class TextSettings(Settings):
     batch_size: int = 64
     eval_batch_size: int = 10
     bptt: int = 35
-    learning_rate: float = 20.0
+    weight_lr: float = 20.0
     weight_decay: float = 8e-7
     grad_clip: float = 0.25
     slowness: float = 1e-3
@@ -79,16 +80,16 @@ class SgdSettings(Settings):
     epochs: int = 600
     batch_size: int = 96
     eval_batch_size: int | None = None
-    learning_rate: float = 0.025
-    schedule: Schedule = "cosine"
+    weight_lr: float = 0.025
+    weight_lr_schedule: Schedule = "cosine"
     warmup: int = 0
-    momentum: float = 0.9
+    weight_momentum: float = 0.9
     weight_decay: float = 3e-4
     grad_clip: float = 5.0
     label_smoothing: float = 0.0
     train_portion: float = 0.9
     ema: float = 0.0
-    bfloat16: bool = False
+    precision: Precision = "auto"
     channels_last: bool = False
     compile: bool = False
     metric_mode: MetricMode = "max"
@@ -98,15 +99,15 @@ class SgdSettings(Settings):
     def rate(self, epoch: int) -> float:
         """Return the learning rate of an epoch.
 
-        >>> settings = ImageSettings(epochs=4, learning_rate=0.1)
+        >>> settings = ImageSettings(epochs=4, weight_lr=0.1)
         >>> [round(settings.rate(epoch), 4) for epoch in range(4)]
         [0.1, 0.0854, 0.05, 0.0146]
         """
         if epoch < self.warmup:
-            return self.learning_rate * (epoch + 1) / self.warmup
-        if self.schedule == "exponential":
-            return self.learning_rate * 0.97**epoch
-        return self.learning_rate * (1 + math.cos(math.pi * epoch / self.epochs)) / 2
+            return self.weight_lr * (epoch + 1) / self.warmup
+        if self.weight_lr_schedule == "exponential":
+            return self.weight_lr * 0.97**epoch
+        return self.weight_lr * (1 + math.cos(math.pi * epoch / self.epochs)) / 2
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -70,7 +70,7 @@ class TextTask:
         read = columns(valid, settings.eval_batch_size, 2, "validation")
         self._valid = share.part(read.T).T.contiguous().to(device)
         self._optimizer = torch.optim.SGD(
-            network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+            network.parameters(), lr=settings.weight_lr, weight_decay=settings.weight_decay
         )
 
     @classmethod
@@ -98,7 +98,7 @@ class TextTask:
 
     def learning_rate(self, epoch: int) -> float:
         """Return the learning rate of a segment of `bptt` tokens."""
-        return self.settings.learning_rate
+        return self.settings.weight_lr
 
     def step_count(self, epoch: int) -> int:
         """Return the number of steps of an epoch."""
@@ -116,7 +116,7 @@ class TextTask:
                 logits, states = self.network(self._train[begin:end], hidden)
                 step = self._measured(logits, self._train[begin + 1 : end + 1])
             self._optimizer.param_groups[0]["lr"] = (
-                self.settings.learning_rate * (end - begin) / self.settings.bptt
+                self.settings.weight_lr * (end - begin) / self.settings.bptt
             )
             self._optimizer.zero_grad(set_to_none=True)
             (step.loss + self._penalty(states)).backward()  # type: ignore[no-untyped-call]

@@ -55,57 +55,59 @@ def train(
     loss: see `unpack`, `loss` and `metric`.
 
     Args:
-        network: from `build`, or any other module, trained in place; or a genotype, or the result of a
-            search: its network is built for the channels and classes of the images or for the words of the
-            texts, otherwise with the defaults of `build` (so without the auxiliary head and drop path of the
-            published training), and initial weights are drawn from `cfg.seed`.
-        loader: the data. For images the same as for `search`: `(X, y)`, a `DataLoader`, or a pair
-            `(train, valid)` of either or of any re-iterables of batches `(x, y)`. A single source is split:
-            a random part, `train_portion` of it, is for training, the rest for validation; validation arrays
-            are not augmented, a split `DataLoader` applies its own transforms to both. `search` splits by the
-            same permutation: with the same seed this validation part is within the half that a search used
-            for α; to evaluate a cell on data that its search has not used, pass a separate part. With arrays,
-            each training epoch leaves out a partial last batch. For a language model
+        network: a network that `build` returned, or any other module; it is trained in place. Or a genotype,
+            or the result of a search: its network is built for the channels and classes of the images or for
+            the words of the texts, and otherwise with the defaults of `build` (so without the auxiliary head
+            and drop path of the published training); initial weights are drawn from `cfg.seed`.
+        loader: the data. For images, the same as for `search`: `(X, y)`, a `DataLoader`, or a pair
+            `(train, valid)` of either or of any re-iterables of batches `(x, y)`. A single source is split at
+            random: the fraction `train_portion` is for training, the rest for validation. Validation arrays
+            are not augmented; a split `DataLoader` applies its own transforms to both parts. `search` splits
+            by the same permutation: with the same seed, this validation part is within the half that a search
+            used for α. To evaluate a cell on data that its search has not used, pass a separate part. With
+            arrays, each training epoch leaves out a partial last batch. For a language model,
             `(train_tokens, valid_tokens)`, integers [N] as `datasets.corpus` returns them. For a module that
             `build` did not make, the same as for `search(network=)`: arrays of any shape and dtype, `(X, y)`,
             `(dictionary of arrays, y)` or a dictionary of arrays, a `DataLoader`, or a pair `(train, valid)`
             of two of these or of two re-iterables of batches. Floating-point tensors are converted to the
             dtype of the weights.
         cfg: the configuration of the training; None: the published one.
-        callbacks: one or several; called after every step and epoch, and at the end.
-        loss: (logits [N, classes], targets [N, ...]) -> mean over the batch, a scalar tensor; for class
-            weights, a focal loss, a regression and so on: targets that are not whole numbers [N] may have any
-            shape and dtype. It replaces cross-entropy in the steps, also for the auxiliary head, and in
-            the evaluation. For a language model N counts the words of all sequences, and a perplexity is
-            then the exponential of this loss. None: cross-entropy, with `cfg.label_smoothing`. For a module
-            that `build` did not make: (what it returned, targets) -> mean, or "network", if the module
-            returns its loss.
-        metric: not for a language model: (output, targets) -> mean over the batch, or an object with the
-            methods `update(output, targets)`, `compute()` and `reset()`; evaluated on the validation part
-            after every epoch (`TrainRecord.metrics`). `TrainResult.best` follows it, and so does
-            `keep="best"`, in the sense of `cfg.metric_mode`. Accuracies are recorded for labels, or if the
-            loss is a cross-entropy; of a module that `build` did not make only if it is.
-        unpack: for batches of images, batch -> (images, targets). For a module that `build` did not make:
-            batch -> (inputs, targets). None: of a pair, its members; of a dictionary, the whole dictionary
-            twice. Inputs that are a tuple are passed as
-            positional arguments and those that are a dictionary as keyword arguments, where the signature of
-            `forward` accepts them; otherwise as one argument.
+        callbacks: one or several callbacks, called after every step and epoch, and at the end.
+        loss: a function (logits [N, classes], targets [N, ...]) -> scalar tensor, the mean over the batch,
+            such as a focal loss, a loss with class weights or one for regression. Targets that are not whole
+            numbers [N] may have any shape and dtype. It replaces cross-entropy in the steps, also for the
+            auxiliary head, and in the evaluation. For a language model, N counts the words of all sequences,
+            and the perplexity is the exponential of this loss. For a module that `build` did not make: a
+            function (output, targets) -> mean, or "network" if the module returns its loss. None:
+            cross-entropy, with `cfg.label_smoothing`.
+        metric: a function (output, targets) -> mean over the batch, or an object with the methods
+            `update(output, targets)`, `compute()` and `reset()`. It is evaluated on the validation part after
+            every epoch (`TrainRecord.metrics`), and does not apply to a language model. `TrainResult.best`
+            and `keep="best"` use its best value in the sense of `cfg.metric_mode`. Accuracies are recorded
+            for labels, or if the loss is a cross-entropy; for a module that `build` did not make, only if the
+            loss is a cross-entropy.
+        unpack: a function from a batch of images to (images, targets); for a module that `build` did not
+            make, from a batch to (inputs, targets). None: a batch is such a pair, or a dictionary, which is
+            passed as inputs and as targets. Inputs that are a tuple are passed as positional arguments, and a
+            dictionary as keyword arguments, if the signature of `forward` accepts them; otherwise as one
+            argument.
 
     In an initialised process group of `torch.distributed` with several ranks, all ranks call this together
     and share every batch, as in `search`.
 
     Returns:
-        The result, its network in evaluation mode. Submodules that were in evaluation mode when the training
-        began stay there (frozen batch norm), unless the whole module was; weights that require no gradient
-        are not trained. What a module keeps outside parameters and buffers is in no checkpoint.
+        The result, whose network is in evaluation mode. During the training, submodules that were in
+        evaluation mode at its start stay in it (frozen batch norm), unless the whole module was; weights that
+        require no gradient are not trained. Checkpoints do not contain state of a module other than its
+        parameters and buffers.
 
         After Ctrl-C or SIGTERM the status is "interrupted", and `history` has the completed epochs. With
         `keep="last"` the network has its current weights, including the steps of the incomplete epoch; with
         `"best"`, those of the best completed epoch (the current ones if there is none).
 
     Raises:
-        TypeError: neither a module, a genotype nor a result, or a network that `torch.compile` has wrapped;
-            or `loss`, `metric` or `unpack` is not callable, or a class instead of an instance.
+        TypeError: `network` is not a module, a genotype or a result, or `torch.compile` has wrapped it; or
+            `loss`, `metric` or `unpack` is not callable, or is a class instead of an instance.
         ConfigError: an invalid configuration, a setting that does not apply to this kind of network, both
             `loss` and `label_smoothing`, a network without weights that require a gradient or with choices
             that are not decided, `metric` or `unpack` with a language model, or a call inside
@@ -228,7 +230,7 @@ def _check_steps(task: Task, ranks: Ranks) -> None:
             f"{'unknown' if count is None else count} on rank {r}" for r, count in enumerate(counts)
         )
         raise _core.DataError(
-            f"the number of training batches is {found}; give all ranks equally many, by loaders with a "
+            f"the number of training batches is {found}; give all ranks the same number, from loaders with a "
             "length"
         )
 
@@ -255,7 +257,7 @@ def open_task(
         unclear = space.causal or (space.dimensions == 1 and network.genotype.dimensions is None)
         unclear = unclear or space.stages not in (None, 3) or space.stem == "strided"  # not those of `build`
         if space.reductions is not None or unclear:
-            own = "a space that its genotype does not state" if unclear else "`reductions` of its own"
+            own = "a space that its genotype does not determine" if unclear else "its own `reductions`"
             raise _core.ConfigError(
                 f"the search has {own}; build its network first: train(build(result), ...)"
             )
