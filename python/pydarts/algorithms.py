@@ -1,6 +1,6 @@
 """The algorithms that a search can use, as values of the options of `SearchConfig`.
 
-Each option takes a name, which stands for the defaults, or an instance of one of these classes:
+Each option accepts a name, for the default fields, or an instance of one of these classes:
 
 >>> import pydarts
 >>> from pydarts.algorithms import Gumbel, Linear

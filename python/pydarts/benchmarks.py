@@ -1,4 +1,4 @@
-"""Tabulated benchmarks, which tell the accuracy of an architecture without training it."""
+"""Tabulated benchmarks, which give the accuracy of an architecture without training it."""
 
 from __future__ import annotations
 

@@ -85,8 +85,8 @@ fn edges(config: &SearchConfig) -> Result<()> {
     if network.edge_normalization && !relaxation.rule().shares() {
         let name = relaxation.name();
         return Err(Error::config(format!(
-            "`edge_normalization` contradicts the relaxation `{name}`, whose weights are not shares of 1: the scale of \
-             its rows already weights the edges; leave one of them out"
+            "`edge_normalization` contradicts the relaxation `{name}`, whose weights do not add up to 1, \
+             so its rows already weight the edges; leave one of them out"
         )));
     }
     Ok(())

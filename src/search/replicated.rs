@@ -42,8 +42,8 @@ impl Run<'_> {
             }
             if row[3..] != all[0][3..] {
                 return Err(Error::data(format!(
-                    "rank {rank} has {} training and {} validation batches, and rank 0 {} and {}; give all ranks equally \
-                     many, as a DistributedSampler does",
+                    "rank {rank} has {} training and {} validation batches, and rank 0 {} and {}; give all ranks \
+                     the same number, as a DistributedSampler does",
                     row[3], row[4], all[0][3], all[0][4]
                 )));
             }
@@ -69,7 +69,7 @@ impl Run<'_> {
         if let Some((rank, row)) = all.iter().enumerate().find(|(_, row)| row[3..] != all[0][3..]) {
             return Err(Error::data(format!(
                 "rank {rank} is at batch {} of pass {} over its validation data, and rank 0 at batch {} of pass {}; give \
-                 all ranks equally many batches",
+                 all ranks the same number of batches",
                 row[4], row[3], all[0][4], all[0][3]
             )));
         }

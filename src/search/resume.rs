@@ -39,7 +39,7 @@ impl Run<'_> {
         let ranks = self.relaxed.ranks.count();
         if restored.ranks != ranks {
             self.warn(&format!(
-                "the checkpoint was written by {} and this search has {ranks}: batch norm sees other parts of a batch",
+                "the checkpoint was written by {} and this search has {ranks}: batch norm uses different parts of a batch",
                 if restored.ranks == 1 { "1 process".to_owned() } else { format!("{} ranks", restored.ranks) }
             ))?;
         }

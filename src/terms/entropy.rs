@@ -28,7 +28,7 @@ impl Term for Entropy {
         match relaxation.rule().shares() {
             true => Ok(()),
             false => Err(Error::config(format!(
-                "`arch_terms` has \"entropy\", which needs mixing weights that are shares of 1; with relaxation={:?} \
+                "`arch_terms` has \"entropy\", which needs mixing weights that add up to 1; with relaxation={:?} \
                  use \"zero_one\", or another relaxation",
                 relaxation.name()
             ))),

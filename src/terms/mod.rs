@@ -147,7 +147,7 @@ pub(crate) fn check(terms: &[ArchTerm], relaxation: &Relaxation, edges: bool, re
         }
         if edges && ["entropy", "zero_one"].contains(&name) {
             return Err(Error::config(format!(
-                "`arch_terms` has {name:?}, which has no meaning with edge_normalization=True: mixing weights are \
+                "`arch_terms` has {name:?}, which does not apply with edge_normalization=True: mixing weights are \
                  multiplied by those of their edges; leave one of them out"
             )));
         }

@@ -60,7 +60,7 @@ class NASBench201:
     Raises:
         FileNotFoundError: the file does not exist.
         DataError: the file has another format; it does not have exactly one row per architecture; an accuracy
-            is NaN or not from 0 to 100; or all of a split are at most 1, which are fractions.
+            is NaN or not from 0 to 100; or all accuracies of a split are at most 1, which are fractions.
 
     >>> bench = NASBench201("nasbench201.npz")  # doctest: +SKIP
 
@@ -181,8 +181,8 @@ class NASBench201:
 
         Args:
             n: number of architectures.
-            seed: of `numpy.random.default_rng`; the same seed gives the same architectures, and a larger `n`
-                extends the list. Files that list the architectures in another order give others.
+            seed: seed of `numpy.random.default_rng`. The same seed gives the same architectures, and a larger
+                `n` extends the list. The architectures depend on their order in the file.
 
         Raises:
             ConfigError: an `n` below 1 or above 15,625; a seed below 0.
@@ -196,16 +196,16 @@ class NASBench201:
     ) -> SearchTable:
         """Return a table with the accuracy, rank and regret of every cell in the benchmark.
 
-        They are `SearchRow.benchmark`, and the columns `<data set>_<split>_accuracy`, `..._rank` and
-        `..._regret` of the printed table, of `to_pandas` and of the file, in percent, from 1, and in
-        percentage points. `summary(origin, column=...)` has their mean and deviation. Columns of an earlier
-        `score` remain. `SearchTable.best` and the verdicts stay those of the short training.
+        They are in `SearchRow.benchmark`, and in the columns `<data set>_<split>_accuracy` (in percent),
+        `..._rank` (from 1) and `..._regret` (in percentage points) of the printed table, `to_pandas` and the
+        file. `summary(origin, column=...)` returns their mean and deviation. Columns of an earlier `score`
+        remain. `SearchTable.best` and the verdicts still use the short training.
 
-        A searched cell is scored if its row is complete: the last genotype of a search that failed or was
-        interrupted is not its outcome.
+        A searched cell is scored only if its row is complete, because the last genotype of a search that
+        failed or was interrupted is not its result.
 
         Args:
-            table: from `search_many` or `compare`; it does not change.
+            table: a table from `search_many` or `compare`; it does not change.
             datasets: names of data sets, or one name; None: all of the file that have the split.
             split: the split of the accuracies.
 

@@ -118,7 +118,7 @@ def stacked(value: Any, what: str) -> Array:
             return torch.stack(list(value))
         return np.asarray(value)
     except (ValueError, RuntimeError, TypeError) as error:
-        raise DataError(f"{what} is a {type(value).__name__} that makes no array: {error}") from error
+        raise DataError(f"{what} is a {type(value).__name__} that cannot be an array: {error}") from error
 
 
 def _shown(value: object) -> str:
@@ -170,7 +170,7 @@ def as_tensor(value: Any, what: str) -> Tensor:
         return value.detach().cpu()
     if np.ma.is_masked(value):
         masked = int(np.ma.getmaskarray(value).sum())
-        raise DataError(f"{what} are masked at {masked} places; replace these with .filled(value)")
+        raise DataError(f"{what} have {masked} masked values; replace these with .filled(value)")
     array = np.asarray(value)
     if array.dtype.kind not in "biufc":
         strings = array.dtype.kind in "SU" or (array.size and isinstance(array.flat[0], str))
@@ -332,7 +332,7 @@ def _remedy(y: Tensor, length: int) -> str:
             "loss, such as loss=torch.nn.functional.binary_cross_entropy_with_logits with float targets"
         )
     if y.ndim != 1 and y.numel() != length:
-        return "masks and other structured targets need a loss that reads them; or give one class per image"
+        return "give one class per image, or pass a loss that accepts masks or other structured targets"
     if not whole:
         return "for a regression pass loss=lambda output, y: F.mse_loss(output[:, 0], y) and num_classes=1"
     return "if they are class numbers, convert with y.astype('int64'); for a regression pass a loss"
@@ -341,7 +341,7 @@ def _remedy(y: Tensor, length: int) -> str:
 def check_range(y: Tensor, num_classes: int, what: str, free: bool = False) -> None:
     """Raise DataError if a label is `num_classes` or larger, or probabilities are of another number.
 
-    `free`: whether a loss of the user reads the targets, which have any shape if they are no labels.
+    `free`: whether a loss of the user reads the targets, which have any shape if they are not labels.
     """
     if not is_labels(y):
         if not free and y.shape[1] != num_classes:

@@ -171,8 +171,8 @@ def _parts(source: str | PathLike[str], split: Split) -> dict[str, list[list[str
         return _named(((file.name, file.read_bytes) for file in there), split)
     if not path.exists():
         raise FileNotFoundError(
-            f"no file or folder {shown(str(path))}; a string without a line end is a text "
-            "only if it is too long for a path; add a line end"
+            f"no file or folder {shown(str(path))}; if this string is a text, add a line end, because a "
+            "string without one is read as a path"
         )
     if zipfile.is_zipfile(path):
         try:

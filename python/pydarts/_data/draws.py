@@ -54,8 +54,8 @@ class Turn:
             if not hinted:
                 hinted = True
                 hint(
-                    f"{section.name} has waited {waited:.0f} seconds for {holder.name}, because a process "
-                    "runs one piece of code at a time that may draw random numbers; after "
+                    f"{section.name} has waited {waited:.0f} seconds for {holder.name}, because only one "
+                    "piece of code in a process may draw random numbers at a time; after "
                     f"{GIVE_UP:.0f} seconds {holder.name} continues without seeding if it has drawn nothing"
                 )
             if waited > GIVE_UP and holder.end_if_unused():

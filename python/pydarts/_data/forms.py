@@ -25,8 +25,8 @@ class Pair(NamedTuple):
 Source: TypeAlias = Rows | Iterable[Any]
 
 _READINGS = (
-    "either (train, valid), two members of the same sort: two DataLoaders or other repeatable iterables of "
-    "batches, or twice (X, y), where X is an array or a dict of arrays; or (X, y), one row per example"
+    "either (train, valid), two members of the same kind: two DataLoaders or other repeatable iterables of "
+    "batches, or two pairs (X, y), where X is an array or a dict of arrays; or (X, y), one row per example"
 )
 
 
@@ -62,8 +62,8 @@ def _of_mappings(train: Any, valid: Any) -> Pair:
         keys = [", ".join(map(repr, part)) for part in (train, valid)]
         raise DataError(
             f"cannot tell what two dicts with the keys {keys[0]} and {keys[1]} are. As (train, valid) they "
-            "need the same keys; as (inputs, targets) they must be one dict with all keys, and "
-            "unpack=lambda batch: (inputs, targets) says which are which"
+            "need the same keys; for inputs and targets, pass one dict with all keys, and "
+            "unpack=lambda batch: (inputs, targets)"
         )
     return Pair(_single(train, "training"), _single(valid, "validation"))
 
@@ -97,7 +97,7 @@ def _single(source: Any, role: str) -> Source:
             "whose __iter__ returns a new iterator"
         )
     if isinstance(source, (str, bytes)) or not isinstance(source, Iterable):
-        raise DataError(f"{what}; give a DataLoader, arrays (X, y), or a pair (train, valid) of one sort")
+        raise DataError(f"{what}; give a DataLoader, arrays (X, y), or a pair (train, valid) of one kind")
     if isinstance(source, Sized) and not isinstance(source, DataLoader) and len(source) == 0:
         raise DataError(f"{what}, which is empty; give at least one batch")
     return source

@@ -96,8 +96,8 @@ def image_folder(
         size: side in pixels, or (height, width), to which images are stretched before the crop; None: all
             images have one size, which is kept.
         grayscale: whether images have one channel instead of three.
-        augment: of the training images: "imagenet", as described, which needs a `size`; "flip", a random
-            flip; "none". None: "imagenet", or without a `size` "flip".
+        augment: the augmentation of the training images: "imagenet", as described, which requires a `size`;
+            "flip", a random flip; "none". None: "imagenet", or "flip" without a `size`.
         transform: a function of your own from a PIL image (mode "RGB", or "L" with `grayscale`) to a tensor
             [C, H, W], or a pair, for training and validation. It replaces `size` and `augment`.
         batch_size: images per batch; the loaders use it, not the `batch_size` of a configuration.

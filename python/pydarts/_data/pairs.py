@@ -106,8 +106,8 @@ def _parts(batch: Any, unpacked: bool, of: str) -> tuple[tuple[Any, Any], tuple[
     if pair:
         return (_listed(batch[0]), _listed(batch[1])), ("x", "y")
     raise _core.DataError(
-        f"{of.removeprefix(' of ')} is {describe(batch)}; expected a pair (x, y) or a dict. Say what the "
-        f"inputs and the targets are: search(..., unpack=lambda batch: {_example(batch)})"
+        f"{of.removeprefix(' of ')} is {describe(batch)}; expected a pair (x, y) or a dict. Pass "
+        f"unpack to select inputs and targets: search(..., unpack=lambda batch: {_example(batch)})"
     )
 
 

@@ -114,7 +114,7 @@ class _Plan:
 
 
 class PlannedPasses:
-    """Passes over a map-style DataLoader; what a batch draws is a function of (seed, role, pass, batch).
+    """Passes over a map-style DataLoader; random numbers of a batch depend on (seed, role, pass, batch).
 
     It does not depend on the number of worker processes. The order of a pass is drawn when it begins: from
     the samplers of the loader, or with `indices` by (seed, role, pass number) as `LoaderPasses` draws it.

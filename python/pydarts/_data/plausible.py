@@ -51,7 +51,7 @@ def check_classes(y: Tensor, what: str, config: SearchConfig, *, some: bool = Fa
     classes = most + 1
     if distinct == 1:
         hint(
-            f"{what} are all {least}: there is one class only, so there is nothing to learn; check the labels"
+            f"{what} are all {least}: there is only one class, so there is nothing to learn; check the labels"
         )
         return
     if config.num_classes is not None or some:

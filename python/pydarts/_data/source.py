@@ -120,7 +120,7 @@ def _remedy(batch: Any) -> str:
         size, parts = f" of {len(batch)}", "batch[0], batch[1]"
     else:
         return "; give batches of images with their labels"
-    return f"{size}; say which are the images and the labels: pass unpack=lambda batch: ({parts})"
+    return f"{size}; pass unpack to select the images and labels: unpack=lambda batch: ({parts})"
 
 
 # Usual names of images and labels in batches that are dictionaries.

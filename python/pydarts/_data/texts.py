@@ -53,7 +53,7 @@ def tokens_of(texts: Any) -> tuple[Tensor, Tensor]:
     if hasattr(texts, "vocabulary") and hasattr(texts, "train"):
         raise _core.DataError(f"got a {type(texts).__name__}; give its tokens: (text.train, text.valid)")
     if words:
-        raise _core.DataError("expected token numbers, got text; datasets.corpus(text) makes tokens of it")
+        raise _core.DataError("expected token numbers, got text; tokenize it with datasets.corpus(text)")
     if not isinstance(texts, tuple) or len(texts) != 2 or not all(is_array(part) for part in texts):
         parts = texts if isinstance(texts, tuple) else [texts]
         got = " and ".join(f"a {type(part).__name__}" for part in parts)

@@ -16,7 +16,7 @@ from .structure import describe
 class Unpacking:
     """A function of the user from a batch to (inputs, targets).
 
-    It runs on the thread that reads the loader. What it draws is a function of (seed, role, pass, batch).
+    It runs on the thread that reads the loader. Its draws depend only on (seed, role, pass, batch).
     """
 
     def __init__(self, function: Callable[[Any], Any]) -> None:

@@ -23,13 +23,13 @@ _OF_SEARCHES = ("entropy_", "train_", "valid_")  # names of columns that only so
 
 
 class CSV(Logger):
-    """Writes a table with one row per epoch, each as soon as the epoch ends; optionally α too.
+    """Writes a CSV file with one row per epoch, as soon as the epoch ends, and optionally a file with α.
 
     The columns are those of `history.to_pandas()`, such as `metric_f1` for a metric and `temperature` for a
-    diagnostic, in a recurrent search also the perplexities, and `genotype` in the paper's notation. What is
-    first measured in a later epoch gets a column then, which is empty in the rows above. The file of α has
-    one row per epoch, edge and operation: `epoch, table, source, target, operation, weight`, the mixing
-    weight.
+    diagnostic, in a recurrent search also the perplexities, and `genotype` in the paper's notation. If a
+    value is first measured in a later epoch, its column is added then and is empty in the rows above. The
+    file of α has one row per epoch, edge and operation: `epoch, table, source, target, operation, weight`,
+    the mixing weight.
 
     A resumed search (`resume=True`) appends to existing files, after removing incomplete rows and epochs that
     it repeats. Any other search requires new files.

@@ -36,7 +36,7 @@ class MLflow(Logger):
         experiment: name of the experiment, created if necessary.
         run_name: name of the run; None: MLflow chooses one.
         tracking_uri: a server, or a file such as `sqlite:///mlflow.db`; None: the setting of MLflow.
-        alphas: whether the mixing weights are metrics too, `alpha/table/source_target/operation`.
+        alphas: whether to log mixing weights as metrics too: `alpha/table/source_target/operation`.
 
     Raises:
         ImportError: mlflow is not installed.

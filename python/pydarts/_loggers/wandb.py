@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class WeightsAndBiases(Logger):
     """Writes a search as a run of Weights & Biases.
 
-    The configuration becomes that of the run, the measurements of an epoch become metrics of step `epoch`.
+    The configuration is that of the run, the measurements of an epoch become metrics of step `epoch`.
     When the cell changes, a plot of the cells is logged and the genotype is stored in the summary. Offline,
     `mode="offline"` keeps the run in a folder, for `wandb sync` to upload later.
 
@@ -23,7 +23,7 @@ class WeightsAndBiases(Logger):
 
     Args:
         project: name of the project.
-        alphas: whether the mixing weights are metrics too, `alpha/table/source_target/operation`.
+        alphas: whether to log mixing weights as metrics too: `alpha/table/source_target/operation`.
         init: further arguments of `wandb.init`: `name`, `mode`, `dir`, `id`, `tags`, ….
 
     Raises:

@@ -97,10 +97,10 @@ def _space_of(
     forms = {genotype.tables for genotype in genotypes.values()}
     if len(forms) > 1:
         named = " and ".join(", ".join(tables) for tables in sorted(forms))
-        raise _core.ConfigError(f"the genotypes have different cells: {named}; compare each sort separately")
+        raise _core.ConfigError(f"the genotypes have different cells: {named}; compare each kind separately")
     sides = {genotype.dimensions for genotype in genotypes.values()} - {None}
     if len(sides) > 1:
-        raise _core.ConfigError("cells are both of images and of sequences; compare each sort separately")
+        raise _core.ConfigError("cells are both of images and of sequences; compare each kind separately")
     published = "darts-rnn" if "recurrent" in kinds else "darts-1d" if sides == {1} else "darts"
     published = "nas-bench-201" if forms == {("cell",)} else published
     chosen = as_space(space or (results[0].config.resolved_space if results else published))
@@ -127,7 +127,7 @@ def cells_compared(
     """Train cells."""
     loader = given.loader
     if network is not None and not isinstance(network, Mapping):
-        raise _core.ConfigError("network must be the arguments of `build` for genotypes: a dictionary")
+        raise _core.ConfigError("for genotypes, network must be a dictionary of arguments of `build`")
     genotypes = {
         name: cell.genotype if isinstance(cell, SearchResult) else cell for name, cell in cells.items()
     }

@@ -59,8 +59,8 @@ class Where:
         """Raise an error if a value is invalid or does not apply."""
         if several() and current().peers is None:
             raise _core.ConfigError(
-                "several searches do not share a process group: each of its processes would do all of them; "
-                "call this in one process, which starts its own (executor='processes')"
+                "this function does not run in a process group, where every process would do all searches; "
+                "call it in one process, which starts its own (executor='processes')"
             )
         if not (self.executor in ("processes", "ray") or isinstance(self.executor, ConcurrentExecutor)):
             raise _core.ConfigError(

@@ -37,7 +37,7 @@ def on_ray(given: Given, cpus: int | None, gpus: float | None) -> Futures:
         shared: bytes = pickler.dumps(given)  # classes of a notebook or script are pickled by value
     except Exception as error:  # pickling may raise anything
         raise _core.DataError(
-            f"what all jobs share cannot be pickled ({type(error).__name__}: {error}); pass a function that "
+            f"the data of the jobs cannot be pickled ({type(error).__name__}: {error}); pass a function that "
             "returns the loader"
         ) from error
     return Futures(lambda: _Cluster(shared, cpus or 1, gpus or 0))

@@ -46,7 +46,7 @@ PERPLEXITY, LOSS = Measure("perplexity", False, ".2f"), Measure("loss", False, "
 
 
 class BenchmarkScore(NamedTuple):
-    """What a tabulated benchmark says of an architecture, on one split of one data set."""
+    """The entry of an architecture in a tabulated benchmark, on one split of one data set."""
 
     accuracy: float
     """The tabulated accuracy in percent."""
@@ -61,7 +61,7 @@ class SearchRow:
     """A cell, the search that found it, and its short training; None marks what was not reached."""
 
     name: str
-    """For example "seed 0" or "random 3", or the name that was given."""
+    """The name of the row: for example "seed 0" or "random 3", or the name that was given."""
     origin: Origin
     """ "searched", "random" or "given" (a genotype of `compare`)."""
     status: RowStatus
@@ -79,13 +79,13 @@ class SearchRow:
     weights: int | None = None
     """Weights of the trained network, without an auxiliary head; see `pydarts.cost`."""
     multiply_adds: int | None = None
-    """Multiply-adds of its evaluation of one image or one token."""
+    """Multiply-adds of the trained network for one image or one token."""
     seconds: float = 0.0
     """Duration of all epochs of search and training, including those before a resumption."""
     error: str | None = None
     """The exception that stopped a failed search or training."""
     metric: str | None = None
-    """Name of the metric by which rows are compared; None: accuracy, of text perplexity."""
+    """Name of the metric by which rows are compared; None: accuracy, or perplexity for text."""
     metric_mode: MetricMode = "max"
     """Which values of the metric are better."""
     search_value: float | None = None
@@ -95,7 +95,7 @@ class SearchRow:
     architecture: Mapping[str, Any] | None = field(default=None, hash=False)
     """The architecture of a network of your own, instead of a genotype; see `SearchResult.architecture`."""
     algorithm: str | None = None
-    """The algorithm of the search: its preset, or what it has instead of DARTS; None: DARTS, or no search."""
+    """The algorithm of the search: its preset, or its differences from DARTS; None: DARTS, or no search."""
     benchmark: Mapping[str, BenchmarkScore] = field(default_factory=dict, hash=False)
     """Accuracy, rank and regret of the cell in a tabulated benchmark by `<data set>_<split>`, such as
     "cifar10_test"; see `pydarts.benchmarks.NASBench201.score`."""
@@ -106,7 +106,7 @@ class SearchRow:
 
     @property
     def score(self) -> float | None:
-        """The score that rows are compared by: the metric; else accuracy, 0 to 1; perplexity of text.
+        """The score that rows are compared by: the metric, else accuracy, 0 to 1, or perplexity for text.
 
         Without a metric and accuracies, the loss. None until the training is complete, and for NaN.
         """

@@ -79,28 +79,29 @@ def search_many(
             row is tried again in another, three times in all, and continues from its checkpoint. "ray": the
             Ray cluster that `ray.init` has connected this process to, or one on this machine for this call;
             Ray does the same with lost workers. Or a `concurrent.futures.Executor`, such as those of Dask and
-            mpi4py; what happens to the row of a lost worker is its decision, and `resume=True` tries failed
-            rows again. Rows are saved as they finish. On several machines, `checkpoint_dir` must be a folder
-            that all of them see.
-        cpus: CPU threads per search, and what Ray reserves. None: with processes each has its part of the
-            threads, with Ray one, with another executor what its worker has.
+            mpi4py, which decides what happens to the row of a lost worker; `resume=True` tries failed rows
+            again. Rows are saved as they finish. On several machines, `checkpoint_dir` must be a folder that
+            all of them can read and write.
+        cpus: CPU threads per search; Ray reserves as many CPUs. None: each process gets an equal part of the
+            threads, a Ray worker one thread, and a worker of another executor keeps its number of threads.
         gpus: GPUs that Ray reserves per search; a fraction such as 0.5 lets several searches share one. None:
             Ray reserves none, and searches on a GPU all use the first one of their machine.
-        loss: of the searches and of the short trainings, as in `search` and `train`; with processes it must
-            be one that can be pickled, and so must `network`, `metric` and `unpack`. None: cross-entropy.
+        loss: the loss of the searches and the short trainings, as in `search` and `train`. With processes,
+            it must be possible to pickle `loss`, `network`, `metric` and `unpack`. None: cross-entropy.
         metric: for a network of your own, as in `search` and `train`; rows are compared by it.
         unpack: for a network of your own, as in `search` and `train`.
 
     Returns:
         The table, searched cells first. A failed cell does not stop the others: its row holds the error.
-        After Ctrl-C, the finished rows, and the others as "interrupted" or "waiting".
+        After Ctrl-C, it has the finished rows; the status of the others is "interrupted" or "waiting".
 
     Raises:
         ConfigError: an invalid configuration, a loss that cannot be pickled, or an executor that takes no
             jobs; nothing has been searched.
-        TypeError: `loss` is not callable, or a class instead of an instance.
+        TypeError: `loss` is not callable, or is a class instead of an instance.
         DataError: invalid data, or a loader that cannot be sent to the processes that `workers` asks for.
-        CheckpointError: without `resume`, the folder is in use; with it, it was written with other settings.
+        CheckpointError: the folder already holds files and `resume` is not set, or it was written with other
+            settings.
 
     >>> import numpy as np, pydarts
     >>> X, y = np.zeros((40, 1, 8, 8), np.uint8), np.arange(40) % 2
@@ -144,8 +145,8 @@ def compare(
     """Train given cells and random cells briefly, all with the same settings.
 
     Args:
-        cells: name -> genotype or result of a search. For a network of your own: name -> architecture,
-            such as those of `random_architectures`, or result; all of the same network.
+        cells: name -> genotype or result of a search. For a network of your own: name -> architecture, such
+            as one of `random_architectures`, or result; all must belong to the same network.
         loader: the data, as `train` takes them, or a function that returns them, as in `search_many`.
         select: the short training, as in `search_many`. Its `checkpoint_dir`, `resume` and `progress` apply
             to the whole comparison, like those of `cfg` there.
@@ -159,7 +160,7 @@ def compare(
         executor: as in `search_many`.
         cpus: as in `search_many`.
         gpus: as in `search_many`.
-        loss: of the trainings, as in `train`; with processes it must be one that can be pickled.
+        loss: the loss of the trainings, as in `train`; with processes, it must be possible to pickle it.
         metric: for a network of your own, as in `train`.
         unpack: for a network of your own, as in `train`.
 

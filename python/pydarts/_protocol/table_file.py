@@ -81,7 +81,7 @@ def rows_of(data: bytes) -> list[SearchRow]:
     """Read the rows of a file.
 
     Raises:
-        ValueError: the file is no such table, was changed, or a value is out of range.
+        ValueError: the file is not such a table, was changed, or a value is out of range.
     """
     reader = csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True)
     columns, *rows = [row for row in reader if row] or [[]]

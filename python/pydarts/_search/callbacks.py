@@ -124,7 +124,7 @@ def listeners(callbacks: C | Sequence[C], kind: type[C]) -> tuple[C, ...]:
         if not isinstance(listener, kind):
             remedy = "; this is a class: pass an instance" if isinstance(listener, type) else ""
             if isinstance(listener, Callback):
-                remedy = "; this one is a callback of searches"
+                remedy = "; this one is a callback for searches"
             raise TypeError(
                 f"a callback must be a pydarts.{kind.__name__}, got a {type(listener).__name__}: "
                 f"{listener!r}{remedy}"

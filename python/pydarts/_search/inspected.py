@@ -20,7 +20,7 @@ from .._values.variants import plain as plain_value
 
 
 class Probe(NamedTuple):
-    """The difference of a gradient g by α from the exact one g*, that of "unrolled_exact".
+    """The difference between a gradient g with respect to α and the exact one g*, "unrolled_exact".
 
     Both are NaN if g* is zero.
     """
@@ -97,14 +97,14 @@ class Inspected:
         *,
         probe: bool = False,
     ) -> dict[str, Tensor] | tuple[dict[str, Tensor], Probe]:
-        """Compute the gradient of the validation loss by α, without terms: table name -> [rows, columns].
+        """Compute the gradient of the validation loss by α, without terms, as table name -> [rows, columns].
 
         Args:
             train: training batch of the virtual step, a pair (x, y) or what a loader of the search yields;
                 may be None for "first_order".
             valid: validation batch; required.
-            method: "first_order" (ξ = 0), "unrolled" (eq. 7 and 8), "unrolled_exact" (eq. 7, its
-                product as a directional derivative), "single_level" (the gradient of the training loss),
+            method: "first_order" (ξ = 0), "unrolled" (eq. 7 and 8), "unrolled_exact" (eq. 7, with an exact
+                Hessian-vector product), "single_level" (the gradient of the training loss),
                 "t1_t2", "neumann", "conjugate_gradient", "mixed_level", or an instance of a class of
                 `pydarts.algorithms`; None: the config's.
             xi: learning rate ξ of the virtual step, and η of "t1_t2" and "neumann"; None: the config's
@@ -114,10 +114,10 @@ class Inspected:
             probe: whether to compare the gradient with that of "unrolled_exact" for the same arguments.
 
         Returns:
-            The gradient; with `probe`, a pair of it and a `Probe`.
+            The gradient; with `probe`, a pair (gradient, `Probe`).
 
         Raises:
-            ConfigError: the method is unknown; or it differentiates twice, and an operation cannot be.
+            ConfigError: the method is unknown, or it needs second derivatives that an operation lacks.
             DataError: a batch is missing, or has a wrong shape or dtype.
         """
         if valid is None:
@@ -135,7 +135,7 @@ class Inspected:
 
     @plain()
     def step(self, train: Any, valid: Any) -> tuple[float, float]:
-        """Do one search step: α, then the weights, with method and learning rates of the config at epoch 0.
+        """Do one search step: update α, then the weights, with the config's options and rates of epoch 0.
 
         Returns:
             The training loss before the weight step, and the validation loss at which α's gradient was taken.
@@ -144,7 +144,7 @@ class Inspected:
 
     @plain()
     def optimizer_state(self) -> dict[str, Any]:
-        """SGD's `momentum` by weight name, Adam's `exp_avg` and `exp_avg_sq` by table, and `step`."""
+        """`momentum` of SGD by weight name; `exp_avg` and `exp_avg_sq` of Adam by table; and `step`."""
         return self._net.optimizer_state()
 
 

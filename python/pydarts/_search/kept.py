@@ -53,8 +53,8 @@ class Kept:
             for key, buffer in part._buffers.items():
                 if buffer is not None and key not in keys:
                     raise DataError(
-                        f"{type(part).__name__} had no buffer {key!r} before its forward pass; a search "
-                        "keeps the buffers that the network begins with: give it a tensor in __init__, or "
+                        f"the forward pass of {type(part).__name__} added the buffer {key!r}; a search "
+                        "keeps only the buffers that exist at its start: create this one in __init__, or "
                         "call the network on a batch before the search"
                     )
 
@@ -65,6 +65,6 @@ class Kept:
 
 def _changed(name: str) -> DataError:
     return DataError(
-        f"the network or its loss changed the parameter {name}, which only the search does; compute with a "
-        "changed copy, use torch.nn.utils.parametrize, or register what forward updates as a buffer"
+        f"the network or its loss changed the parameter {name}, which only the search may change; use a "
+        "changed copy or torch.nn.utils.parametrize, or register a tensor that forward updates as a buffer"
     )

@@ -84,8 +84,8 @@ class BoundModule:
         self._samples = samples
         if samples and self._synchronised is not None:
             raise ConfigError(
-                "sync_batch_norm is True and the relaxation samples candidates, other ones on each rank, so "
-                "that ranks would call different layers; use another relaxation or leave it out"
+                "sync_batch_norm is True, but the relaxation samples different candidates on each rank, so "
+                "ranks would call different layers; use another relaxation or leave out sync_batch_norm"
             )
         moved(self.module, device=next(iter(w.values())).device)
         for name, places in places_of(self.module).items():
@@ -196,8 +196,8 @@ class BoundModule:
         elif self._place != "in the loss" and not tensors[0].is_floating_point():
             add_note(
                 error,
-                "whole numbers are passed to the network as they are; images, for example, must be converted "
-                "to floating numbers first: x.float() / 255",
+                "integer tensors are passed to the network unchanged; convert images, for example, to "
+                "floating point first: x.float() / 255",
             )
 
     def _set_mode(self, training: bool) -> None:

@@ -70,7 +70,7 @@ class BoundOperations(Described):
             before = module.sums(weights) if trains and not module.seen else None
             y = check_output(module.module(x), place, x.shape, stride)
             if module.changed(weights) or (before is not None and before != module.sums(weights)):
-                raise DataError(f"{place} changed its weights, which only the search does; change a copy")
+                raise DataError(f"{place} changed its weights, which only the search may do; change a copy")
             module.seen |= trains
         if versions != [tensor._version for tensor in watched]:
             what = "input" if watched[0]._version != versions[0] else "weights"

@@ -45,8 +45,8 @@ def own_network(
     module = built(network, config.seed)
     if not module.training:
         hint(
-            f"{type(module).__name__} is in evaluation mode, and modules in evaluation mode stay in it in "
-            "a search; call network.train() unless that is intended"
+            f"{type(module).__name__} is in evaluation mode and stays in it during the search; call "
+            "network.train() unless that is intended"
         )
     found = choices_in(module)
     check_shapes(module)
@@ -82,8 +82,8 @@ def _apart(network: Any, module: nn.Module, seed: int) -> nn.Module:
     made = built(network, seed)
     if fact_of_module(made, choices_of(made)) != fact_of_module(module, choices_of(module)):
         raise ConfigError(
-            f"network() made two different modules, {type(module).__name__} first; a search calls it several "
-            "times, so it must always make the same"
+            f"network() returned two different modules, {type(module).__name__} first; a search calls it "
+            "several times, so it must always return the same module"
         )
     return copied(made) if share(made, module) else made  # a factory may return the same module every time
 

@@ -63,67 +63,71 @@ def search(
     Args:
         loader: the data. One of
 
-            - `(X, y)`: images [N, C, H, W], or sequences [N, C, L] for a space such as "darts-1d", and
-              integer labels [N], class probabilities [N, classes], or with `loss` targets [N, ...] of any
-              dtype, as numpy arrays or tensors; uint8 images are scaled to [0, 1] and normalised by `mean`
-              and `std` (computed if not given), floating-point images are used as they are; split by
-              `train_portion` into batches of `batch_size`;
+            - `(X, y)`, numpy arrays or tensors. X holds images [N, C, H, W], or sequences [N, C, L] for a
+              space such as "darts-1d"; y holds integer labels [N], class probabilities [N, classes], or with
+              `loss` targets [N, ...] of any dtype. uint8 images are scaled to [0, 1] and normalised by `mean`
+              and `std` (computed if not given); floating-point images are used as they are. The examples
+              are split by `train_portion` and read in batches of `batch_size`;
             - a map-style `DataLoader` with sequential or shuffled order: its examples are split by
               `train_portion`;
             - a pair `(train, valid)`, each `(X, y)`, a `DataLoader`, or any re-iterable of batches `(x, y)`.
 
             A recurrent space requires `(train_tokens, valid_tokens)`, integers [N] as `datasets.corpus`
             returns them. Otherwise a 2-tuple of arrays is `(X, y)`; any other 2-tuple is a pair. Sizes that
-            `cfg` leaves open are read from the data; if only the labels determine the number of classes, this
-            takes one pass over the loader. A thread prefetches the batches of a loader. What a loader draws
-            is a function of (seed, pass, batch); one that draws in this process is not prefetched.
+            `cfg` leaves open are read from the data. If only the labels determine the number of classes, this
+            takes one pass over the loader. A thread prefetches the batches of a loader. Random numbers of a
+            loader depend only on (seed, pass, batch); a loader that draws them in this process is not
+            prefetched.
         cfg: the configuration of the search; None: the published one.
-        callbacks: one or several; called at the start, after every step and epoch, and at the end.
-        loss: (logits [N, classes], targets [N, ...]) -> scalar tensor, with `network` (output, targets), the
-            mean over the examples; "network": the module returns its loss; None: cross-entropy. What it draws
-            is a function of (seed, step, call). Targets that are no labels need `cfg.num_classes`, the number
-            of outputs; whole numbers [N] are labels.
+        callbacks: one or several callbacks, called at the start, after every step and epoch, and at the end.
+        loss: a function (logits [N, classes], targets [N, ...]) -> scalar tensor, the mean over the examples;
+            with `network`, a function (output, targets). "network": the module returns its loss. None:
+            cross-entropy. Its random numbers depend only on (seed, step, call). Whole numbers [N] are labels;
+            other targets require `cfg.num_classes`, the number of outputs.
         network: a network of your own instead of the search network of `cfg.space`: a module with
             `nn.Choice` and `nn.InputChoice`, a function or class that makes one, or an `nn.FunctionNetwork`.
-            The search works on a deep copy; initial weights are the values of its parameters. w is every
-            parameter that requires a gradient and is not a logit; buffers move in the weight step only.
-            Modules in evaluation mode stay in it. Options of spaces and images do not apply: space,
-            channels, layers, mean and the like.
-        metric: not of texts, what evaluations measure besides loss and accuracy: a function (output,
+            The search works on a deep copy, whose parameters hold the initial weights. The weights w are all
+            parameters that require a gradient, except the logits α. Buffers change in the weight step only.
+            Modules in evaluation mode stay in it. Options of spaces and images, such as space, channels,
+            layers and mean, do not apply.
+        metric: a measurement of the evaluations in addition to loss and accuracy: a function (output,
             targets) -> number, the mean over a batch, or an object with update(output, targets), compute()
-            and reset(), such as those of torchmetrics. `EpochRecord.metrics` holds the value under the name
-            of the function or class; if it is a dictionary, all its values, of which the first one counts.
-            `result.best` follows it, the largest one or with `metric_mode="min"` the smallest. Accuracy is
-            measured for labels and, if the loss is a cross-entropy, for probabilities; with `network`, if
-            the loss is a cross-entropy of classes on dimension 1.
-        unpack: of the batches of a loader of images or sequences, batch -> (images, targets). With `network`,
-            batch -> (inputs, targets), tensors in any structure of tuples, lists, dictionaries and
-            dataclasses. Without it a batch is a pair, or with `network` a dictionary, which is both. Arrays
-            may then be dictionaries too: `({"a": A, "b": B}, y)`, where y has any shape and dtype. Inputs
-            that are a tuple are passed to the module as positional arguments, and a dictionary as keyword
-            arguments, if its `forward` accepts them; otherwise as one argument. The first dimension of the
-            first tensor counts the examples.
+            and reset(), such as a metric of torchmetrics. It does not apply to texts. `EpochRecord.metrics`
+            holds the value under the name of the function or class, or all values of a dictionary.
+            `result.best` is the epoch with the largest value, or with the smallest if `metric_mode` is "min";
+            for a dictionary, its first value counts. Accuracy is measured for labels and, if the loss is a
+            cross-entropy, for probabilities; with `network`, only if the loss is a cross-entropy of classes
+            on dimension 1.
+        unpack: a function from a batch of a loader of images or sequences to (images, targets). With
+            `network`, it returns (inputs, targets), tensors in any structure of tuples, lists, dictionaries
+            and dataclasses. None: a batch is a pair; with `network` it may be a dictionary, which is passed
+            as inputs and as targets. With `network`, arrays may be dictionaries too:
+            `({"a": A, "b": B}, y)`, where y has any shape and dtype. Inputs that are a tuple are passed to
+            the module as positional arguments, and a dictionary as keyword arguments, if its `forward`
+            accepts them; otherwise as one argument. The first dimension of the first tensor counts the
+            examples.
 
     In an initialised process group of `torch.distributed` with several ranks, all ranks call this together
     and share every batch; `batch_size` counts the examples of all ranks. Rank 0 alone calls the callbacks,
     shows progress and writes checkpoints.
 
     Returns:
-        The result, the same on all ranks; after Ctrl-C or SIGTERM, the result of the steps done so far, with
-        status "interrupted". While the classes of a loader are counted, they raise KeyboardInterrupt.
+        The result, the same on all ranks. After Ctrl-C or SIGTERM, it has the status "interrupted" and holds
+        the steps done so far. Before the first step, while the classes of a loader are counted, these signals
+        raise KeyboardInterrupt.
 
     Raises:
         ConfigError, SpaceError: an invalid configuration; or a call inside `torch.inference_mode()` or a
             transform of `torch.func`. Other settings of torch have no effect on a search.
         DataError: invalid data; the message says what to do.
         DeviceError: CUDA was requested but is not available.
-        TypeError: `loss` or `metric` is not callable, or a class instead of an instance; `network` is
-            something else.
+        TypeError: `loss` or `metric` is not callable, or is a class instead of an instance; or `network` is
+            none of the above.
         CheckpointError: a checkpoint is broken or belongs to another search; or its data or loss differ and
             `resume` is not "force".
         NumericalError: a loss became NaN or infinite.
         RankError: another rank failed or died; the message names it.
-        OutOfMemoryError: the message holds the estimate of the plan and a batch size that may fit.
+        OutOfMemoryError: the message gives the estimated memory and a batch size that may fit.
 
     An exception in the loader, a callback, `loss`, `metric` or `network` is raised unchanged. Every exception
     that stops a running search has the partial result as its attribute `result`, with status "failed".

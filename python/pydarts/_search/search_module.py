@@ -34,13 +34,13 @@ class SearchModule(Inspected):
         config: a `SearchConfig` for the relaxation, learning rates and the seed; None: the published one.
         loss: as in `search`.
         unpack: as in `search`.
-        example: inputs of one example, for the term `Flops`; a search takes its first batch.
+        example: the inputs of one example, for the term `Flops`; a search uses its first batch.
         dtype: "float32" or "float64", or a torch dtype (the config's precision; "float32" if that is "auto").
         device: "cpu", "cuda", "cuda:1" or a torch.device ("cpu").
 
     Raises:
         ConfigError: the network has no choices or no weights, or an option does not apply to it.
-        TypeError: `network` is something else, or cannot be copied.
+        TypeError: `network` is none of these, or cannot be copied.
         DeviceError: CUDA was requested but is not available.
 
     >>> from torch import nn
@@ -104,7 +104,7 @@ class SearchModule(Inspected):
 
     @plain()
     def output(self, inputs: Any) -> Any:
-        """Return what the module returns for inputs in training mode; buffers do not move.
+        """Return the output of the module for inputs, in training mode; buffers do not change.
 
         Raises:
             ConfigError: the network is a `FunctionNetwork`.
@@ -118,15 +118,15 @@ class SearchModule(Inspected):
 
     @plain()
     def loss(self, batch: Any) -> float:
-        """Return the loss of a batch in training mode; buffers do not move."""
+        """Return the loss of a batch in training mode; buffers do not change."""
         return self._net.loss(self._read(batch))
 
     @plain()
     def evaluate(self, batch: Any) -> tuple[float, float | None]:
         """Return the loss of a batch in evaluation mode, and the number of correct predictions if counted.
 
-        An example with several targets, such as pixels, counts as the fraction that is correct.
-        What is left of the initial values of running statistics is divided out.
+        An example with several targets, such as pixels, counts as the fraction that is correct. Running
+        statistics are corrected for their initial values.
         """
         return self._net.evaluate(self._read(batch))
 

@@ -80,7 +80,7 @@ class FirstOrder(Hypergradient):
 
 
 class Unrolled(Hypergradient):
-    """One virtual step of the weights, its second term by finite differences. DARTS, eq. 7 and 8.
+    """One virtual step of the weights; its second term uses finite differences. DARTS, eq. 7 and 8.
 
     >>> Unrolled().to_dict()
     {'name': 'unrolled'}
@@ -88,7 +88,7 @@ class Unrolled(Hypergradient):
 
 
 class UnrolledExact(Hypergradient):
-    """One virtual step of the weights, its second term exactly. DARTS, eq. 7.
+    """One virtual step of the weights; its second term is exact. DARTS, eq. 7.
 
     >>> UnrolledExact().name
     'unrolled_exact'
@@ -143,7 +143,7 @@ class ConjugateGradient(Hypergradient):
 
     Attributes:
         terms: the largest number of products with H.
-        damping: what is added to the diagonal of H, at least 0 (1 is ours).
+        damping: the number that is added to the diagonal of H, at least 0 (1 is ours).
 
     >>> ConjugateGradient(terms=2)
     ConjugateGradient(terms=2, damping=1.0)
@@ -173,7 +173,7 @@ class Selection(Variant, axis="selection"):
 
 
 class Strongest(Selection):
-    """Into each node the k edges whose best candidate is strongest. DARTS (Liu et al., 2019), section 2.4.
+    """Keep, per node, the k edges whose best candidate is strongest. DARTS (Liu et al., 2019), section 2.4.
 
     Attributes:
         k: the number of edges; None: the value of the space (2; 1 in recurrent cells).
@@ -186,7 +186,7 @@ class Strongest(Selection):
 
 
 class Argmax(Selection):
-    """On every edge the strongest candidate (ours).
+    """Keep, on every edge, the strongest candidate (ours).
 
     >>> Argmax()
     Argmax()
@@ -194,7 +194,7 @@ class Argmax(Selection):
 
 
 class Threshold(Selection):
-    """Into each node the k strongest edges, except those below a value. FairDARTS (Chu et al., 2020), code.
+    """Keep, per node, the k strongest edges that reach a value. FairDARTS (Chu et al., 2020), code.
 
     A node may have fewer than k inputs, or none.
 
@@ -214,10 +214,10 @@ class Sampled(Selection):
     """The best of random architectures. Random search with weight sharing (Li & Talwalkar, 2019).
 
     At the end of a search random architectures, which do not depend on α, are evaluated with the trained
-    weights: each on the first validation batches, the best of them on all. Ties are won by the earlier one.
-    The score is the accuracy, or the loss where there is no accuracy. At the ends of earlier epochs a few
-    architectures are drawn and scored on one batch. Where only α is known, at the points of a trajectory, the
-    strongest candidates are shown instead; `derive` refuses it.
+    weights: each on the first validation batches, the best of them on all. Ties go to the earlier one. The
+    score is the accuracy, or the loss if there is no accuracy. At the ends of earlier epochs, a few
+    architectures are drawn and scored on one batch. A trajectory holds only α, so it shows the strongest
+    candidates instead; `derive` does not accept this rule.
 
     Attributes:
         samples: the number of architectures that are drawn at the end; equal ones are scored once.
@@ -258,8 +258,8 @@ class SkipConnections(Decider):
 class Curvature(Decider):
     """End the search when the curvature of the validation loss by α grows. RobustDARTS (Zela et al., 2020).
 
-    The curvature is measured every `curvature_every` epochs, which must be given; the published search has
-    2. A local average is the mean of the latest `window` measurements, or fewer at the beginning, but more
+    The curvature is measured every `curvature_every` epochs; this option is required (published: 2). A local
+    average is the mean of the latest `window` measurements, or fewer at the beginning, but more
     than half of `window`. When it is more than `ratio` times the local average of `back` measurements
     earlier, the search returns to the epoch in the middle of that earlier window and ends.
 

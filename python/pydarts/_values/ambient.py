@@ -76,8 +76,8 @@ def kept() -> Iterator[None]:
         if after != before:
             if after.threads != before.threads:
                 hint(
-                    f"torch.set_num_threads({after.threads}) has no effect during a run, whose last bits "
-                    "depend on the number of threads; call it before the run"
+                    f"torch.set_num_threads({after.threads}) has no effect during a run, because "
+                    "results depend on the number of threads; call it before the run"
                 )
             before.apply(after)
         _Process.after_user(process)

@@ -41,15 +41,18 @@ class SearchConfig(ConfigAttributes, Record, _core.SearchConfig):
     """The options of a search. Keyword-only and immutable; the defaults are the published ones.
 
     The sections named are those of the DARTS paper (ICLR 2019); "code" means that the value is that of the
-    published implementation, and "ours" that the choice is this library's. A recurrent space has its own
-    defaults (code): `batch_size` 256 sequences, `weight_lr` 20, constant and scaled by the length of each
-    segment, no momentum, `weight_decay` 5e-7, `grad_clip` 0.25, in the virtual step too, `arch_lr` 3e-3,
-    `arch_betas` (0.9, 0.999). A space with `stages` has those of NAS-Bench-201 (code): `layers` 5, cells of
-    each stage, `weight_decay` 5e-4, `weight_nesterov` and `weight_lr_schedule` "step"; one with a list of
-    `stages` also `channels` 64 and `layers` 2, those of TransNAS-Bench-101. A recurrent space does not use
-    the fields about images; the fields from `units` on are used by recurrent spaces only. Its cells are
-    normalised over the sequences of a batch, in the evaluation too: `eval_batch_size` None means `batch_size`
-    (published: 10, with running statistics, under which states grow without bound).
+    published implementation, and "ours" that the choice is this library's.
+
+    A recurrent space has its own defaults (code): `batch_size` 256 sequences, `weight_lr` 20, constant and
+    scaled by the length of each segment, no momentum, `weight_decay` 5e-7, `grad_clip` 0.25, in the virtual
+    step too, `arch_lr` 3e-3, `arch_betas` (0.9, 0.999). It does not use the fields about images; only
+    recurrent spaces use the fields from `units` to `slowness`. Recurrent cells are normalised over the
+    sequences of a batch, in the evaluation too: `eval_batch_size` None means `batch_size` (published: 10,
+    with running statistics, under which states grow without bound).
+
+    A space with `stages` has the defaults of NAS-Bench-201 (code): `layers` 5 (cells per stage),
+    `weight_decay` 5e-4, `weight_nesterov` True and `weight_lr_schedule` "step". If `stages` is a list, it
+    also has `channels` 64 and `layers` 2, as in TransNAS-Bench-101.
 
     {fields}
 
@@ -125,7 +128,7 @@ class SearchConfig(ConfigAttributes, Record, _core.SearchConfig):
 
     @property
     def skip_dropout(self) -> float | Schedule:
-        """The share of a skip connection that is dropped: a number, or a schedule of the epochs."""
+        """The dropout rate after skip connections: a number, or a schedule of the epochs."""
         return self._scheduled("skip_dropout")
 
     def _scheduled(self, name: str) -> float | Schedule:
@@ -146,7 +149,7 @@ class SearchConfig(ConfigAttributes, Record, _core.SearchConfig):
 
     @property
     def arch_terms(self) -> tuple[Term, ...]:
-        """The terms that are added to the validation loss of the α step, of `pydarts.algorithms`."""
+        """The terms added to the validation loss of the α step, each one of `pydarts.algorithms`."""
         return tuple(Term._of(term) for term in self.to_dict()["arch_terms"])
 
     @classmethod
@@ -211,7 +214,7 @@ class SearchConfig(ConfigAttributes, Record, _core.SearchConfig):
         return Resolved(*({name: getattr(config, name) for name in names} for config in (self, defaults)))
 
     def replace(self, **changes: Unpack[ConfigFields]) -> SearchConfig:
-        """A configuration like this one except for `changes`. Defaults follow a change of `space`.
+        """Return a copy with `changes`. If `space` changes, the defaults change with it.
 
         >>> SearchConfig(epochs=3).replace(space="darts-rnn").epochs
         3
@@ -220,7 +223,7 @@ class SearchConfig(ConfigAttributes, Record, _core.SearchConfig):
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> SearchConfig:
-        """The configuration of a dictionary as `to_dict` gives it; missing fields take their defaults.
+        """Create a configuration from a dictionary such as `to_dict` returns; missing fields take defaults.
 
         >>> SearchConfig.from_dict({"epochs": 3}).epochs
         3
@@ -229,7 +232,7 @@ class SearchConfig(ConfigAttributes, Record, _core.SearchConfig):
 
     @classmethod
     def from_json(cls, text: str) -> SearchConfig:
-        """The configuration of a JSON object as `to_json` gives it.
+        """Create a configuration from a JSON object such as `to_json` returns.
 
         >>> SearchConfig.from_json('{"seed": 5}').seed
         5
@@ -237,7 +240,7 @@ class SearchConfig(ConfigAttributes, Record, _core.SearchConfig):
         return cls._of_json(text)
 
     def to_json(self, indent: int | None = None) -> str:
-        """All fields as a JSON object."""
+        """Return all fields as a JSON object."""
         return self._json(indent)
 
     @property

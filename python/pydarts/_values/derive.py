@@ -76,7 +76,7 @@ def table(name: str, values: Any) -> npt.NDArray[np.float64]:
     if array.ndim == 3:
         raise _core.DataError(
             f"alphas[{shown(name)}] must be [edges, operations], got {list(array.shape)}; "
-            f"of a trajectory, pass the last point: alphas[{shown(name)}][-1]"
+            f"for a trajectory, pass the last point: alphas[{shown(name)}][-1]"
         )
     if array.ndim != 2:
         raise _core.DataError(

@@ -56,8 +56,8 @@ SCHEDULED = "float | Schedule | Mapping[str, Any]"
 FIELDS = (
     Field("space", "str | Space", '"darts"', "search space: a name or a `Space` (section 2.1)"),
     Field("channels", "int", "16", "channels of the first cells; each reduction doubles them (A.1.1)"),
-    Field("layers", "int", "8", "number of cells (A.1.1); with stages of each stage"),
-    Field("nodes", "int", "4", "intermediate nodes of a cell (3.1.1)"),
+    Field("layers", "int", "8", "number of cells; with `stages`, number of cells per stage (A.1.1)"),
+    Field("nodes", "int", "4", "number of intermediate nodes of a cell (3.1.1)"),
     Field(
         "operations",
         "tuple[str, ...] | None",
@@ -93,7 +93,7 @@ FIELDS = (
         "Method | str | Hypergradient | Mapping[str, Any]",
     ),
     Field("epsilon", "float", "0.01", "scale of the finite difference, ε = epsilon / ‖∇w′ L_val‖₂ (eq. 8)"),
-    Field("weight_lr", "float", "0.025", "first learning rate of the weights, and ξ (A.1.1)"),
+    Field("weight_lr", "float", "0.025", "initial learning rate of the weights, and ξ (A.1.1)"),
     Field(
         "weight_lr_min",
         "float",
@@ -112,7 +112,7 @@ FIELDS = (
         "grad_clip",
         "float",
         "5.0",
-        "largest 2-norm of the gradient of the weights (code); 0, None or infinity: no limit",
+        "maximum 2-norm of the gradient of the weights (code); 0, None or infinity: no limit",
         "float | None",
     ),
     Field("arch_lr", "float", "3e-4", "learning rate of α's optimiser (A.1.1)"),
@@ -124,15 +124,15 @@ FIELDS = (
         NUMBERS,
     ),
     Field("arch_weight_decay", "float", "1e-3", "weight decay of α, added to its gradient (A.1.1)"),
-    Field("arch_start_epoch", "int", "0", "number of first epochs that train only the weights (ours)"),
+    Field("arch_start_epoch", "int", "0", "number of initial epochs that train only the weights (ours)"),
     Field(
         "train_portion",
         "float",
         "0.5",
-        "share of a single source that trains the weights; the rest trains α (A.1.1)",
+        "fraction of the data that trains the weights, if they are not a pair; the rest trains α (A.1.1)",
     ),
-    Field("augment", "Augment", '"none"', '"cifar": pad by 4 and crop, flip; arrays only (code)'),
-    Field("seed", "int", "0", "all randomness is a function of (seed, step) (ours)"),
+    Field("augment", "Augment", '"none"', '"cifar": random crop (padding 4) and flip; arrays only (code)'),
+    Field("seed", "int", "0", "random seed: all random numbers depend only on (seed, step) (ours)"),
     Field(
         "device",
         "str",
@@ -150,7 +150,7 @@ FIELDS = (
         "record",
         "Recording",
         '"epoch"',
-        'when α is recorded: "epoch", "step", or every n steps and every epoch (ours)',
+        'when α is recorded: after every "epoch", every "step", or every n steps and every epoch (ours)',
     ),
     Field(
         "checkpoint_dir",
@@ -164,22 +164,22 @@ FIELDS = (
         "Resume",
         "False",
         "continue from the checkpoint in `checkpoint_dir`, if any; "
-        '"force": even if the data or the loss are not those of the checkpoint (ours)',
+        '"force": even if the data or the loss differ from those of the checkpoint (ours)',
     ),
     Field("progress", "bool", "True", "show a progress bar (ours)"),
     Field(
         "mean",
         "tuple[float, ...] | None",
         "None",
-        "per channel, subtracted from images scaled to [0, 1]; None: computed from the training images for "
-        "uint8 arrays, else 0 (ours)",
+        "mean per channel, subtracted from images scaled to [0, 1]; None: computed from the training images "
+        "for uint8 arrays, else 0 (ours)",
         f"{NUMBERS} | None",
     ),
     Field(
         "std",
         "tuple[float, ...] | None",
         "None",
-        "per channel; images are divided by it after `mean` is subtracted; None: as for `mean` (ours)",
+        "standard deviation per channel, the divisor after `mean`; None: as for `mean` (ours)",
         f"{NUMBERS} | None",
     ),
     Field("cutout", "int", "0", "side in pixels of the square set to zero; 0: none; arrays only (code)"),
@@ -194,32 +194,32 @@ FIELDS = (
         "passes",
         "tuple[str, ...] | None",
         "None",
-        'rewrites of the plan that the search runs: some of "space_to_batch", "share", "fold", "group", '
-        '"sum", "mixtures"; in a recurrent space of "share", "hoist", "stack", "gates"; None: those that '
-        "suit device and images (ours)",
+        'optimisation passes over the plan of the search: any of "space_to_batch", "share", "fold", "group", '
+        '"sum", "mixtures"; in a recurrent space any of "share", "hoist", "stack", "gates"; None: chosen for '
+        "the device and the images (ours)",
         "Sequence[str] | None",
     ),
     Field(
         "memory",
         "str",
         '"keep"',
-        '"recompute": a backward pass keeps the inputs of each cell and computes the cell again, which takes '
-        "less memory and up to a third more time (ours)",
+        '"recompute": keep only the inputs of each cell; compute the cell again in the backward pass; this '
+        "takes less memory and up to a third more time (ours)",
     ),
     Field(
         "micro_batch",
         "int | None",
         "None",
-        "images computed at once, if a batch does not fit: gradients of its micro-batches are added; batch "
-        "norm sees one micro-batch at a time (ours)",
+        "images per micro-batch, for a batch that does not fit into memory: gradients of its micro-batches "
+        "are added; batch norm sees one micro-batch at a time (ours)",
     ),
     Field(
         "log_every",
         "int",
         "1",
-        "steps between reads of the losses; callbacks receive these steps then; a larger number lets a GPU "
-        "run ahead. The results do not depend on it: a search that fails ends with the state before its "
-        "failed step (ours)",
+        "steps between reads of the losses, when callbacks receive these steps; with a larger number a GPU "
+        "waits less often. The results do not depend on it: a search that fails ends with the state before "
+        "the failed step (ours)",
     ),
     Field(
         "graph",
@@ -275,14 +275,14 @@ FIELDS = (
         "clip_virtual_step",
         "bool",
         "False",
-        "clip the gradient of the virtual step as that of the weight step; True in recurrent spaces (code)",
+        "clip the gradient of the virtual step like that of the weight step; True in recurrent spaces (code)",
     ),
     Field(
         "metric_mode",
         "MetricMode",
         '"max"',
-        'which values of the metric of a search are better: "max", the large ones, or "min", such as for an '
-        "error; `result.best` follows it (ours)",
+        'whether larger values of `metric` are better, "max", or smaller ones, "min", as for an error; '
+        "`result.best` follows it (ours)",
     ),
     Field(
         "arch_init",
@@ -297,22 +297,22 @@ FIELDS = (
         '"adam"',
         'optimiser of α: "adam", or "sgd" without momentum (A.1.1)',
     ),
-    Field("arch_grad_clip", "float | None", "None", "largest 2-norm of α's gradient; None: no limit (ours)"),
+    Field("arch_grad_clip", "float | None", "None", "maximum 2-norm of α's gradient; None: no limit (ours)"),
     Field(
         "order",
         "Order",
         '"arch_first"',
-        'what a search step updates first: "arch_first" (algorithm 1), or "weights_first", where the '
-        "gradient of α is taken at the new weights (GDAS, code)",
+        'what a step updates first: α, "arch_first" (algorithm 1), or the weights, "weights_first"; the '
+        "gradient of α is then taken at the new weights (GDAS, code)",
     ),
-    Field("arch_every", "int", "1", "α moves in every n-th step (ours)"),
-    Field("weight_nesterov", "bool", "False", "Nesterov's momentum; the virtual step has none (GDAS, code)"),
+    Field("arch_every", "int", "1", "α is updated in every n-th step (ours)"),
+    Field("weight_nesterov", "bool", "False", "Nesterov momentum, except in the virtual step (GDAS, code)"),
     Field(
         "weight_lr_schedule",
         "RateSchedule",
         '"epoch"',
-        'whether the learning rate of the weights changes from epoch to epoch, "epoch", or from step to '
-        'step, "step" (code)',
+        'when the schedule changes the learning rate of the weights: after every "epoch", or after every '
+        '"step" (code)',
     ),
     Field(
         "probe_every",
@@ -326,14 +326,14 @@ FIELDS = (
         "partial_channels",
         "int",
         "1",
-        "k: the operations of an edge read the first 1/k of the channels, the others bypass them; 1: all "
-        "channels go through the operations (PC-DARTS)",
+        "k: the operations of an edge process the first 1/k of the channels, and the other channels bypass "
+        "them; 1: all channels are processed (PC-DARTS)",
     ),
     Field(
         "edge_normalization",
         "bool",
         "False",
-        "weight the edges into each node by a softmax of logits of their own, the tables `normal.beta` and "
+        "weight the edges into each node by a softmax over separate logits, the tables `normal.beta` and "
         "`reduce.beta` (PC-DARTS)",
     ),
     Field(
@@ -356,7 +356,7 @@ FIELDS = (
         "arch_terms",
         "tuple[Term, ...]",
         "()",
-        "what is added to the validation loss of the α step: a name or an instance of a class of "
+        "terms added to the validation loss of the α step: a name or an instance of a class of "
         "`pydarts.algorithms`, or several of them (ours)",
         "str | Term | Mapping[str, Any] | Sequence[str | Term | Mapping[str, Any]] | None",
     ),
@@ -372,20 +372,20 @@ FIELDS = (
         "skip_dropout",
         "float | Schedule",
         "0.0",
-        "share of the elements that are dropped behind a skip connection that keeps the size: a number or a "
-        "schedule; images and sequences only (P-DARTS)",
+        "dropout rate after each skip connection that keeps the size: a number or a schedule; images and "
+        "sequences only (P-DARTS)",
         SCHEDULED,
     ),
     Field(
         "curvature_every",
         "int | None",
         "None",
-        "measure the largest eigenvalue of the Hessian of the validation loss by α at the end of every n-th "
-        'epoch, epoch 0 first: the diagnostic "curvature"; None: never (RobustDARTS, code: 2)',
+        "measure the largest eigenvalue of the Hessian of the validation loss with respect to α after every "
+        'n-th epoch, starting with epoch 0: the diagnostic "curvature"; None: never (RobustDARTS, code: 2)',
     ),
-    Field("algorithm", "str | None", "None", "label for reports, set by `preset`; without effect (ours)"),
+    Field("algorithm", "str | None", "None", "label for reports, set by `preset`; no other effect (ours)"),
     Field(
-        "sync_batch_norm", "bool", "False", "batch norms of own networks use the batch of all ranks (ours)"
+        "sync_batch_norm", "bool", "False", "synchronise batch norms of own networks over all ranks (ours)"
     ),
 )
 

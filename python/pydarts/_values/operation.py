@@ -21,8 +21,8 @@ _MADE: dict[tuple[str, str], Operation] = {}
 class Operation:
     """An operation of your own for the edges of convolutional cells, next to the built-in ones.
 
-    Put it into the list of a `Space`, between names. What happens inside of its module is not rewritten by
-    the compiler; gradients of all orders, cost and memory include it.
+    Put it into the `operations` of a `Space`, among the names. The compiler does not rewrite its module;
+    gradients of all orders, cost and memory include it.
 
     Args:
         name: letters, digits and underscores, not the name of a built-in operation. It is the name of the
@@ -34,13 +34,13 @@ class Operation:
             a third required argument, or one named `affine`, it gets False in a search, whose batch norms
             should not be affine, and True in a network of `build`.
 
-    The modules of a search are made under torch's generator, seeded by the seed of the search and the name of
-    their weights. What they draw in a pass, such as masks of dropout, is a function of the seed, the step and
-    the loss, for torch's generators only. They may change their buffers; these move in the weight step alone.
-    A module must not change its input in place.
+    A search makes the modules with torch's generator, seeded by the seed of the search and the names of their
+    weights. Random numbers that a module draws from torch's generators in a pass, such as dropout masks,
+    depend only on the seed, the step and the loss. A module may change its buffers; only the weight step
+    keeps the changes. It must not change its input in place.
 
     Raises:
-        SpaceError: the name of a built-in operation, or no name.
+        SpaceError: the name is that of a built-in operation, or not a valid name.
         TypeError: `factory` is not callable, or is a module instead of a function that makes one.
 
     >>> from torch import nn
@@ -180,10 +180,10 @@ def made(facts: Mapping[str, str], given: Iterable[Operation] = ()) -> dict[str,
             continue
         if (name, fact) not in _MADE:
             other = [known for known_name, known in _MADE if known_name == name]
-            changed = f", and not with the code of the one made here, {other[-1]}" if other else ""
+            changed = f" (the one in this process has other code, {other[-1]})" if other else ""
             raise _core.ConfigError(
-                f"the operation {name!r} is your own, made by {fact}{changed}; make it first "
-                f"with pydarts.Operation({name!r}, ...), or put it into space.replace(operations=[...])"
+                f"{name!r} is your own operation, made by {fact}{changed}; make it first with "
+                f"pydarts.Operation({name!r}, ...), or pass it in space.replace(operations=[...])"
             )
         found[name] = _MADE[name, fact]
     return found
@@ -193,7 +193,7 @@ def by_name(given: Iterable[Operation]) -> dict[str, Operation]:
     """Return operations by name.
 
     Raises:
-        TypeError: something else is among them, or it is no sequence.
+        TypeError: something else is among them, or it is not a sequence.
     """
     if isinstance(given, (Operation, str)) or not isinstance(given, Iterable):
         raise TypeError(f"operations must be a list of pydarts.Operation, got {shown(given)}")

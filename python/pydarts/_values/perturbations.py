@@ -9,7 +9,7 @@ from .variants import Variant
 class Perturbation(Variant, axis="perturbation"):
     """The point near the mixing weights m at which the weight step trains w. SDARTS (Chen & Hsieh, 2020).
 
-    The α step sees m itself. The published radius in epoch e of E is 0.03 + 0.27·e/E, which does not reach
+    The α step uses m itself. The published radius in epoch e of E is 0.03 + 0.27·e/E, which does not reach
     0.3; a `Linear` schedule reaches its end in the last epoch, so the published one is
     `Linear(0.03, 0.03 + 0.27 * (E - 1) / E)`.
     """

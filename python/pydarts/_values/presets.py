@@ -53,7 +53,7 @@ class Preset:
     Attributes:
         name: the name for `SearchConfig.preset`.
         title: name and publication.
-        source: where the settings were read.
+        source: the source of the settings.
         epochs: the published number of epochs, on the first of the spaces.
         spaces: the spaces with published settings.
     """

@@ -16,9 +16,9 @@ from .space import Space, as_space
 def random_genotypes(space: str | Space = "darts", n: int = 1, seed: int = 0) -> list[Genotype]:
     """Draw genotypes uniformly from a space, as random search does (paper, section 3.3).
 
-    Every node has as many edges from distinct nodes before it as the space keeps (two, in a recurrent cell
-    one), each with one of its candidates other than `none`, or `none` if the space may select it. Where the
-    space keeps every edge, all have one; where it keeps edges by a threshold, any number has one. All
+    Every node gets as many edges from distinct earlier nodes as the space keeps: two, or one in a recurrent
+    cell. Each edge gets one of its candidates, but `none` only if the space may select it. If the space keeps
+    every edge, all edges get a candidate; if it keeps edges by a threshold, any number of them does. All
     genotypes are distinct; the order of the edges into a node does not distinguish cells, and edges are
     listed by source.
 

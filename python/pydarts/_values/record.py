@@ -22,7 +22,7 @@ class Record:
     """The type of errors about values of this class."""
 
     def to_dict(self) -> dict[str, Any]:
-        """All fields as plain data that can be written as JSON."""
+        """Return all fields as plain data that can be written as JSON."""
         values: dict[str, Any] = super().to_dict()  # type: ignore[misc]
         return values
 

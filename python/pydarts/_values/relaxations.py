@@ -32,14 +32,15 @@ class Relaxation(Variant, axis="relaxation"):
             alpha: logits, [rows, columns] or one row [columns]; −∞ removes a candidate.
             state: values of parameters that differ from the fields, such as `{"temperature": 0.5}`. A field
                 that is a schedule needs one.
-            noise: what a search would draw, in the shape of `alpha`, such as the result of `sample`; None:
-                the mean, which evaluation, selection and plots use.
+            noise: the random numbers that a search would draw, in the shape of `alpha`, such as the result of
+                `sample`. None: the mean, which evaluation, selection and plots use.
 
         Returns:
             A float64 tensor in the shape of `alpha`, without a graph; 0 for removed candidates.
 
         Raises:
-            ConfigError: an unknown entry of `state` or a value out of range; noise for a relaxation without.
+            ConfigError: an unknown entry of `state`, a value out of range, or `noise` for a
+                relaxation that draws none.
             DataError: a wrong shape, or values that are not finite.
             TypeError: something that is not a tensor or an array of numbers.
 
@@ -85,7 +86,7 @@ class Relaxation(Variant, axis="relaxation"):
         return _core.relaxation_backward(self._at(state), logits, weights, gradient, drawn)
 
     def sample(self, alpha: Tensor | ArrayLike, seed: int = 0, step: int = 0) -> Tensor:
-        """Return what a relaxation draws for one table in a step, to be passed to `weights` as `noise`.
+        """Return the random numbers of a relaxation for one table and step; `weights` takes them as `noise`.
 
         It uses the code of a search. The numbers of a search differ: they also depend on the table and the
         loss.
@@ -147,7 +148,7 @@ class Gumbel(Relaxation):
 class Identity(Relaxation):
     """The logits themselves, m = α, for networks that use α directly (ours).
 
-    The weights of a row are not shares of 1.
+    The weights of a row do not add up to 1.
 
     >>> Identity().weights([0.2, -0.1, 0.5])
     tensor([ 0.2000, -0.1000,  0.5000], dtype=torch.float64)
@@ -157,7 +158,7 @@ class Identity(Relaxation):
 class Sigmoid(Relaxation):
     """The sigmoid of each logit, m = σ(α): candidates do not compete. FairDARTS (Chu et al., 2020).
 
-    The weights of a row are not shares of 1.
+    The weights of a row do not add up to 1.
 
     >>> Sigmoid().weights([0.2, -0.1, 0.5])
     tensor([0.5498, 0.4750, 0.6225], dtype=torch.float64)
@@ -203,8 +204,9 @@ class Dirichlet(Relaxation):
 class Random(Relaxation):
     """A uniform random architecture in every step; α never moves. Li & Talwalkar (2019): weight sharing.
 
-    Into each node as many random edges as the space keeps, each with one random candidate: 1 in m, and 0
-    elsewhere. The mean, which evaluation uses, gives all candidates of a row the same share.
+    Each node gets as many random edges as the space keeps, and each of these edges one random candidate, with
+    mixing weight 1; all others are 0. The mean, which evaluation uses, gives all candidates of a row the same
+    weight.
 
     >>> Random().weights([0.2, -0.1, 0.5])
     tensor([0.3333, 0.3333, 0.3333], dtype=torch.float64)

@@ -26,10 +26,10 @@ Names: TypeAlias = tuple[str, ...]
 class Space(Record, _core.Space):
     """A search space: the cell's graph and the operations on its edges (paper, section 2.1).
 
-    Every field has a default: that of the preset `name`, else that of the published convolutional space
-    `"darts"`, of `"darts-1d"` where the operations are those of sequences, of `"darts-rnn"` where `kind` or
-    the operations are recurrent, of `"nas-bench-201"` where `stages` is a number, or of
-    `"transnas-bench-101"` where it is a list. A space is immutable; `replace(...)` makes another.
+    Every field has a default: that of the preset `name`, if there is one. Otherwise the defaults are those of
+    `"darts-1d"` if the operations are those of sequences, of `"darts-rnn"` if `kind` or the operations are
+    recurrent, of `"nas-bench-201"` if `stages` is a number, of `"transnas-bench-101"` if it is a list, and
+    else of the published convolutional space `"darts"`. A space is immutable; `replace(...)` makes another.
 
     Args:
         name: the name of the space in results and messages; the name of a preset gives the defaults of the
@@ -41,9 +41,9 @@ class Space(Record, _core.Space):
             `nor_conv_1x1` and `nor_conv_3x3`, the names of NAS-Bench-201 for the same as `conv_1x1` and
             `conv_3x3`. On sequences: `none`, `skip_connect`, `noise`, `max_pool_k` and `avg_pool_k` with k =
             3, 5, 7, `sep_conv_k` with k = 3, 5, 7, 15, 31, `dil_conv_k` (dilation 2) with k = 3, 5, 7,
-            `conv_k` with k = 1, 3, 5, 7. `noise` is standard normal numbers, whatever the input is.
+            `conv_k` with k = 1, 3, 5, 7. `noise` outputs standard normal numbers and ignores its input.
             Recurrent: `none`, `tanh`, `relu`, `sigmoid`, `identity`. Convolutional cells may have operations
-            of your own, each a `pydarts.Operation` in the place of a name.
+            of your own, each given as a `pydarts.Operation` instead of a name.
         nodes: intermediate nodes of a cell (4; recurrent 8).
         concat: numbers of the nodes that form the output of the cell; default: all intermediate nodes.
             Convolutional cells number their two inputs 0 and 1, so these are 2 … nodes + 1. With `stages`
@@ -56,28 +56,27 @@ class Space(Record, _core.Space):
         keep: the edges into a node that a genotype keeps: their number (2; recurrent 1), `"every_edge"`, or
             `{"threshold": t}`: those whose strength is at least t.
         none_selectable: whether `none` may be selected (False).
-        dimensions: 2 for images [N, C, H, W], 1 for sequences [N, C, L]; default: as the operations have it.
+        dimensions: 2 for images [N, C, H, W], 1 for sequences [N, C, L]; default: that of the operations.
             None in a recurrent space.
-        causal: whether all padding of a space for sequences is before their first position (False). Position
-            i of a value whose stride is s then depends on positions 0 to s·i of the sequence and on nothing
-            after them. This holds for every convolution, pooling and reduction, but not for what reads all
-            positions: batch norm while it uses the statistics of the batch, and the mean before the
-            classifier.
-        stages: the number of stages of a network of one cell, `"cell"`, with one input, which is node 0 as it
-            is (None; 3 in `"nas-bench-201"`). Each stage has `layers` cells. Between two stages a residual
-            block, which is not searched, halves the size and doubles the channels; batch norm and a ReLU
-            precede the classifier. Or a list of stages as pairs (channels, stride): there are no blocks, but
-            the edges that leave the input of the first cell of a stage multiply the channels by the first
-            number and have the second, 1 or 2, as their stride; a skip connection there is a factorized
-            reduction, and pooling and operations of your own are possible only where the channels stay.
+        causal: for sequences, whether all padding is before the first position (False). Position i of a layer
+            with total stride s then depends only on positions 0 to s·i of the sequence. This holds for every
+            convolution, pooling and reduction, but not for layers that read all positions: batch norm while
+            it uses the statistics of the batch, and the mean before the classifier.
+        stages: the number of stages of a network whose cells are all the same cell, `"cell"`, with node 0 as
+            its only input (None; 3 in `"nas-bench-201"`). Each stage has `layers` cells. Between two stages a
+            residual block, which is not searched, halves the size and doubles the channels; batch norm and a
+            ReLU precede the classifier. Or a list with one pair (factor, stride) per stage. There are then no
+            blocks; in the first cell of a stage, the edges that leave the input multiply the channels by the
+            factor and have the stride, 1 or 2. A skip connection there is a factorized reduction; pooling and
+            operations of your own are possible only if the factor is 1.
         pooling_norm: whether batch norm follows pooling (True; with `stages` False).
         affine: with `stages`, whether batch norms in the cells of the search network have weights (False).
-        bias: with `stages`, whether convolutions in the cells of the search network have a bias (False),
-            which batch norm removes again.
-        stem: with `stages`, `"convolution"`, one of 3x3, or `"strided"`, two of stride 2, the first to half
-            of the channels (`"convolution"`; with a list of `stages` `"strided"`).
-        own_operations: facts about operations of your own that `operations` gives by name, as in a saved
-            space; left out where it holds the `Operation`s themselves.
+        bias: with `stages`, whether convolutions in the cells of the search network have a bias (False);
+            the batch norm after them cancels it.
+        stem: with `stages`, `"convolution"`, one 3x3 convolution, or `"strided"`, two with stride 2, the
+            first to half of the channels (`"convolution"`; with a list of `stages` `"strided"`).
+        own_operations: facts about operations of your own, if `operations` lists them by name, as in a saved
+            space; leave it out if `operations` holds the `Operation`s themselves.
 
     Raises:
         SpaceError: an unknown operation or table, a duplicate, a wrong number of lists, an empty or
@@ -172,10 +171,10 @@ class Space(Record, _core.Space):
 
     @classmethod
     def preset(cls, name: str) -> Space:
-        """A space by its name.
+        """Return the space with this name.
 
-        One of `"darts"`, `"darts-rnn"`, `"darts-1d"`, `"nas-bench-201"`, `"transnas-bench-101"`, `"s1"`,
-        `"s2"`, `"s3"` and `"s4"`.
+        The names are `"darts"`, `"darts-rnn"`, `"darts-1d"`, `"nas-bench-201"`, `"transnas-bench-101"`,
+        `"s1"`, `"s2"`, `"s3"` and `"s4"`.
 
         `"darts-1d"` has the cells and candidates of `"darts"` for sequences [N, C, L], with kernels of 3 and
         5 points. `"nas-bench-201"` is the space of NAS-Bench-201 (Dong and Yang, 2020), the topology space of
@@ -197,7 +196,7 @@ class Space(Record, _core.Space):
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Space:
-        """The space of a dictionary as `to_dict` gives it; missing fields take their defaults.
+        """Create a space from a dictionary such as `to_dict` returns; missing fields take their defaults.
 
         >>> Space.from_dict(Space.preset("darts").to_dict()) == Space.preset("darts")
         True
@@ -205,7 +204,7 @@ class Space(Record, _core.Space):
         return cls._of(values)
 
     def replace(self, **changes: Any) -> Space:
-        """A space like this one except for `changes`. A `concat` of all nodes follows a change of `nodes`."""
+        """Return a copy with `changes`. A `concat` that holds all nodes follows a change of `nodes`."""
         values = self.to_dict() | changes
         every = len(self.concat) == self.nodes or changes.get("output", self.output) == "last"
         if every and "concat" not in changes and {"nodes", "output"} & changes.keys():

@@ -22,8 +22,8 @@ Stem: TypeAlias = Literal["cifar", "imagenet", "small"]
 class Term(Variant, axis="arch_terms"):
     """A function of α that is added to the validation loss of the α step, after the hypergradient.
 
-    A term of the mixing weights uses the mean m of the relaxation at the current α, without noise: of a
-    Gumbel relaxation softmax(α). Removed candidates and decided rows are ignored.
+    A term on the mixing weights uses the mean m of the relaxation at the current α, without noise; for a
+    Gumbel relaxation, that is softmax(α). Removed candidates and decided rows are ignored.
     """
 
     def apply(
@@ -51,8 +51,8 @@ class Term(Variant, axis="arch_terms"):
             constant: for cost terms, the cost of the rest of the network.
 
         Raises:
-            ConfigError: an unknown entry of `state`, a value out of range, `costs` missing or without use, or
-                a term that has no meaning under the relaxation.
+            ConfigError: an unknown entry of `state`, a value out of range, `costs` missing or superfluous, or
+                a term that does not apply to the relaxation.
             DataError: a wrong shape, or values that are not finite.
             TypeError: something that is not a tensor or an array of numbers.
 
@@ -84,8 +84,8 @@ class Term(Variant, axis="arch_terms"):
 class Entropy(Term):
     """The entropy −Σ m ln m of the mixing weights of a row, in nats: rows commit to one candidate (ours).
 
-    It is the mean over the rows of each table, as in the history, added over the tables; its gradient goes
-    through the relaxation. Mixing weights must be shares of 1, which excludes "sigmoid".
+    It is the mean over the rows of each table, as in the history, summed over the tables; its gradient goes
+    through the relaxation. The mixing weights of a row must add up to 1, which excludes "sigmoid".
 
     Attributes:
         weight: a number or a schedule; below 0 it rewards entropy.
@@ -100,8 +100,8 @@ class Entropy(Term):
 class BetaDecay(Term):
     """The logsumexp of the logits of a row, which keeps them from growing apart. β-DARTS (Ye et al., 2022).
 
-    It is the mean over the rows of each table, added over the tables. The published code has one table and
-    takes 50·e/100 in epoch e of 100, which is `Linear(0, 49.5)` there; its unrolled step leaves the term out,
+    It is the mean over the rows of each table, summed over the tables. The published code has one table and
+    uses 50·e/100 in epoch e of 100, which is `Linear(0, 49.5)` there; its unrolled step leaves the term out,
     while here every hypergradient has it. A gradient equal for a whole row would leave a softmax as it is:
     the effect comes from the spread of the logits and from Adam, which scales each logit by itself.
 
@@ -119,8 +119,8 @@ class ZeroOne(Term):
     """Minus the distance of each mixing weight from ½. FairDARTS (Chu et al., 2020).
 
     It pushes mixing weights to 0 or 1: the mean over all entries of all tables of −(m − ½)², or −|m − ½|. The
-    decay of α (`arch_weight_decay`) pulls sigmoids to ½, against this term. The published code has it with
-    "sigmoid", and in the training loss too, where it has no effect on the weights.
+    decay of α (`arch_weight_decay`) pulls sigmoids to ½, against this term. The published code uses it
+    with "sigmoid", and in the training loss too, where it has no effect on the weights.
 
     Attributes:
         weight: a number of at least 0 or a schedule.
@@ -163,19 +163,19 @@ class Flops(Term):
 
     `none`, `skip_connect` and pooling cost nothing, so the term may lead to cells of skip connections.
 
-    Of a network of your own each candidate of a `Choice` is counted as it is, per example of the first batch:
-    E at the weights of an architecture is that of `pydarts.nn.fix(network, architecture)`. Choices must not
-    be nested nor share modules, and the fields from `channels` on do not apply.
+    In a network of your own, each candidate of a `Choice` is counted as it is, per example of the first
+    batch. E at the mixing weights of an architecture is the cost of `pydarts.nn.fix(network, architecture)`.
+    Choices must not be nested or share modules, and the fields from `channels` on do not apply.
 
     Attributes:
         weight: a number of at least 0 or a schedule.
         form: how the cost changes the loss.
         reference: R, in multiply-adds; None: E where all logits are 0.
         exponent: b, for the forms that multiply.
-        channels: `channels` of the network that will be built.
-        layers: its number of cells.
-        image_size: side of its images in pixels, or the length of its sequences; None: that of the search.
-        stem: its stem.
+        channels: channels of the first cells of the network that will be built.
+        layers: number of cells of that network.
+        image_size: side of the images in pixels, or the length of the sequences; None: that of the search.
+        stem: stem of that network.
 
     >>> Flops(reference=5e8).to_dict()["reference"]
     500000000.0
@@ -194,7 +194,7 @@ class Flops(Term):
 class Parameters(Term):
     """The expected number of weights of the network that `build` will make.
 
-    As `Flops`, with `pydarts.cost(build(genotype, ...))["weights"]`: batch norms have two weights per
+    Like `Flops`, for `pydarts.cost(build(genotype, ...))["weights"]`: batch norms have two weights per
     channel there, and pooling has none. The candidates of a network of your own must not share weights.
 
     Attributes:
@@ -202,9 +202,9 @@ class Parameters(Term):
         form: how the cost changes the loss, as in `Flops`.
         reference: R, in weights; None: E where all logits are 0.
         exponent: b, for the forms that multiply.
-        channels: `channels` of the network that will be built.
-        layers: its number of cells.
-        stem: its stem.
+        channels: channels of the first cells of the network that will be built.
+        layers: number of cells of that network.
+        stem: stem of that network.
 
     >>> Parameters(reference=3.3e6).channels
     36
@@ -222,8 +222,9 @@ class Parameters(Term):
 class Latency(Term):
     """The expected time in milliseconds of one pass of the network that `build` will make.
 
-    As `Flops`, with a table that `pydarts.latency_table` measured: channels, layers and size are those of the
-    table. Times of candidates are added, as if nothing ran at the same time. Not for networks of your own.
+    Like `Flops`, with a table that `pydarts.latency_table` measured: channels, layers and size are those of
+    the table. Times of candidates are added, as if no two ran at the same time. It does not apply to networks
+    of your own.
 
     Attributes:
         weight: a number of at least 0 or a schedule.

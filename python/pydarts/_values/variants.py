@@ -43,7 +43,7 @@ class Variant:
             given = getattr(self, name)
             if default is None and given is not None and given == self._checked(self.name)[name]:
                 raise _core.ConfigError(
-                    f"`{self.axis}.{name}` is {given!r}; give another, or None for the default"
+                    f"`{self.axis}.{name}` is {given!r}; pass another value, or None for the default"
                 )
         for name, value in self._values(self.to_dict()).items():
             object.__setattr__(self, name, value)
@@ -57,7 +57,7 @@ class Variant:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Return the value of a dictionary as `to_dict` gives it; missing fields take their defaults.
+        """Create a value from a dictionary such as `to_dict` returns; missing fields take their defaults.
 
         Raises:
             ConfigError: an unknown name or field, or a value out of range.
@@ -83,7 +83,7 @@ class Variant:
         checked = AXES[cls.axis]._checked(plain(value))
         kind = cls._classes[checked["name"]]
         if not issubclass(kind, cls):
-            raise _core.ConfigError(f"the name is {kind.name!r}; a {cls.__name__} has {cls.name!r}")
+            raise _core.ConfigError(f"the name is {kind.name!r}; that of a {cls.__name__} is {cls.name!r}")
         return kind(**kind._values(checked))
 
     @classmethod

@@ -1,4 +1,4 @@
-"""The networks of genotypes: plain PyTorch modules; and networks of your own for a search."""
+"""Networks of genotypes, as plain PyTorch modules, and the parts of networks of your own for a search."""
 
 from ._auxiliary import AuxiliaryHead
 from ._build import Network

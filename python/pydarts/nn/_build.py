@@ -66,26 +66,28 @@ def build(
 def build(genotype: Genotype | CellResult, **arguments: Any) -> Network:
     """Build the network of a genotype, with new weights, as a plain `torch.nn.Module`.
 
-    A genotype with normal and reduction cells gives a `pydarts.nn.ConvolutionalNetwork`, one with one cell of
-    one input, as in NAS-Bench-201 and TransNAS-Bench-101, a `pydarts.nn.ResidualNetwork`, a recurrent one a
-    `pydarts.nn.LanguageModel`; these classes document `arguments`.
+    The cells of the genotype determine the class of the network. Normal and reduction cells give a
+    `pydarts.nn.ConvolutionalNetwork`; one cell with one input, as in NAS-Bench-201 and TransNAS-Bench-101,
+    gives a `pydarts.nn.ResidualNetwork`; a recurrent cell gives a `pydarts.nn.LanguageModel`. These classes
+    document `arguments`.
 
     Args:
-        genotype: from `search` or `pydarts.genotypes`, or your own: any number of edges into each node (in a
-            recurrent cell at most one), from earlier nodes; a node without edges is zeros. Of a
-            `SearchResult`, its genotype; `reductions`, `stages`, its `stem`, `dimensions`, `causal` and
-            `operations` are then by default those of its space, the last if they have been made in this
-            process with the same code.
-        arguments: `channels`, `layers`, `num_classes`, `in_channels`, `stem`, `auxiliary`, `drop_path`,
-            `pool_norm`, `reductions`, `dimensions`, `causal`, `operations` (your own, a list of
-            `pydarts.Operation`); with one cell `stages` and not `auxiliary`, `reductions`, `dimensions`,
-            `causal`; or `vocabulary` (required), `units`, and the dropout rates.
+        genotype: a genotype from `search` or `pydarts.genotypes`, or your own. Each node may have any number
+            of edges from earlier nodes (at most one in a recurrent cell); a node without edges is zeros. Or a
+            `SearchResult`, whose genotype is used. By default, `reductions`, `stages` with their `stem`,
+            `dimensions`, `causal` and `operations` are then those of its space; this requires that the
+            `operations` have been made in this process with the same code.
+        arguments: for convolutional cells, `channels`, `layers`, `num_classes`, `in_channels`, `stem`,
+            `auxiliary`, `drop_path`, `pool_norm`, `reductions`, `dimensions`, `causal` and `operations` (your
+            own, a list of `pydarts.Operation`). For one cell with one input, also `stages`, but not
+            `auxiliary`, `reductions`, `dimensions` and `causal`. For a recurrent cell, `vocabulary`
+            (required), `units`, and the dropout rates.
 
     Raises:
         GenotypeError: not a genotype, a recurrent one with several edges into a node, or one with an
             operation of your own that `operations` lacks.
-        ConfigError: an argument is unknown, missing or out of range, or the search of a result has
-            `reductions` in another number of `layers`.
+        ConfigError: an argument is unknown, missing or out of range, or the space of a result has
+            `reductions` and its search had another number of `layers`.
 
     >>> import pydarts
     >>> net = pydarts.build(pydarts.genotypes.DARTS_V2, channels=36, layers=20, num_classes=10)
@@ -104,7 +106,7 @@ def build(genotype: Genotype | CellResult, **arguments: Any) -> Network:
         if isinstance(genotype, torch.nn.Module) and hasattr(genotype, "genotype"):
             remedy = "; for another network with its cells pass network.genotype"
         if hasattr(genotype, "architecture"):
-            remedy = " of a network of your own, which has no cells and no genotype to build from"
+            remedy = " of a network of your own, which has no genotype"
         raise _core.GenotypeError(
             f"expected a Genotype or a SearchResult, got a {type(genotype).__name__}{remedy}"
         )

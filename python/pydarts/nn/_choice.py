@@ -25,7 +25,7 @@ class _Marked(nn.Module):
         if alpha is not None and (not isinstance(alpha, str) or not alpha or "/" in alpha):
             raise ConfigError(f"alpha is {shown(alpha)}; it must be the name of a table of logits, without /")
         if type(row) is not int or row < 0 or (row and alpha is None):
-            raise ConfigError(f"row is {shown(row)}; it must be a row, from 0, of the table that alpha names")
+            raise ConfigError(f"row is {shown(row)}; it must be a row of the table `alpha`, counted from 0")
         self.table, self.row, self.given = alpha, row, init is not None
         self.alpha = nn.Parameter(_initial(init, count))
         self._mixing = self._live = None

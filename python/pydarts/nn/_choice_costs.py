@@ -50,8 +50,8 @@ def choice_costs(
             ]
             if given:
                 raise _core.ConfigError(
-                    f"`{given[0]}` describes the network that pydarts.build makes of a genotype; leave it "
-                    "out, as the candidates of a network of your own are counted as they are"
+                    f"`{given[0]}` applies to a network that pydarts.build makes from a genotype; leave it "
+                    "out: the candidates of a network of your own are counted as they are"
                 )
             if module is None:
                 raise _core.ConfigError("a FunctionNetwork has no modules to count")
@@ -80,7 +80,7 @@ class _ChoiceCosts:
             if any(isinstance(part, Choice) for part in candidate.modules()):
                 raise _core.ConfigError(
                     f"the candidate {name!r} of {choice.name!r} contains another choice, so the expected "
-                    "cost is no sum over candidates; it applies to choices that are not nested"
+                    "cost is not a sum over candidates; cost terms do not apply to nested choices"
                 )
         if isinstance(term, Parameters):
             return self._parameters()
@@ -107,7 +107,7 @@ class _ChoiceCosts:
                 flat[paths[0][0]] += sizes[name]
             else:
                 raise _core.ConfigError(
-                    f"{name!r} belongs to several candidates, so the expected cost is no sum over candidates"
+                    f"{name!r} belongs to several candidates, so expected costs are not sums over candidates"
                 )
         return "parameters", flat, rest
 
@@ -117,8 +117,8 @@ class _ChoiceCosts:
         for choice, entry, name, candidate in self._candidates():
             if entries.setdefault(candidate, entry) != entry:
                 raise _core.ConfigError(
-                    f"the candidate {name!r} of {choice.name!r} is the module of another candidate too; make "
-                    "one for each"
+                    f"the candidate {name!r} of {choice.name!r} is the same module as another one; make a "
+                    "module for each"
                 )
         names = {name: entries[part] for name, part in self._module.named_modules() if part in entries}
         floating = [weight.dtype for weight in self._module.parameters() if weight.is_floating_point()]

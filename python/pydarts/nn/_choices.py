@@ -137,9 +137,11 @@ def tables_of_choices(choices: Sequence[Found]) -> tuple[ChoiceTable, ...]:
     tables = []
     for name, rows in by_table.items():
         if name in RESERVED:
-            raise ConfigError(f"a table cannot have the name {name!r}, which saved results use; pass alpha=")
+            raise ConfigError(
+                f"a table cannot be named {name!r}, which saved results use; pass another alpha"
+            )
         if "\0" in name or name != name.encode(errors="replace").decode():
-            raise ConfigError(f"a table has the name {shown(name)}, which files cannot hold; pass alpha=")
+            raise ConfigError(f"a table is named {shown(name)}, which files cannot hold; pass another alpha")
         missing = sorted({*range(max(rows) + 1)} - {*rows})
         if missing:
             raise ConfigError(
@@ -151,7 +153,7 @@ def tables_of_choices(choices: Sequence[Found]) -> tuple[ChoiceTable, ...]:
             if row.choices[0].keep != table.keep:
                 raise ConfigError(
                     f"{table.rows[0].label!r} and {row.label!r} are rows of the table {name!r}, but keep "
-                    f"{table.keep} and {row.choices[0].keep}; rows of one table keep the same number"
+                    f"{table.keep} and {row.choices[0].keep}; all rows of a table must keep the same number"
                 )
         tables.append(table)
     return tuple(tables)
@@ -162,8 +164,8 @@ def _row(table: str, row: int, choices: list[Found]) -> ChoiceRow:
     for found in choices:
         if (found.module.table is None) != (first.module.table is None):
             raise ConfigError(
-                f"the table {table!r} is that of {first.name!r} and of {found.name!r}, one of which does not "
-                "name it; pass alpha= to both, or use another name"
+                f"{first.name!r} and {found.name!r} both use the table {table!r}, but one of them does not "
+                "set alpha; pass alpha= to both, or use another name"
             )
         if type(found.module) is not type(first.module) or found.candidates != first.candidates:
             raise ConfigError(

@@ -79,8 +79,8 @@ class Cell(GraphCell):
         operations: operations of your own by name.
 
     Raises:
-        GenotypeError: an operation of your own that is not given, edges that are not such triples, or that no
-            genotype can have.
+        GenotypeError: an operation of your own is missing from `operations`, or `edges` are not such triples
+            or cannot occur in a genotype.
     """
 
     def __init__(
@@ -127,7 +127,7 @@ def _check_edges(edges: Edges, concat: Sequence[int]) -> int:
         last = max([*targets, *map(operator.index, concat)])
     except (TypeError, ValueError) as error:
         raise _core.GenotypeError(
-            f"expected (operation, source, target) edges and nodes of the output, got {shown(edges)} and "
+            f"expected edges (operation, source, target) and output nodes, got {shown(edges)} and "
             f"{shown(concat)}"
         ) from error
     if targets and targets[0] < 2:
@@ -142,8 +142,8 @@ def layers_of(genotype: Genotype, dimensions: int | None, causal: bool) -> Layer
     """Return the layers of a genotype's network.
 
     Raises:
-        GenotypeError: the operations run over another number of dimensions.
-        ConfigError: `dimensions` is neither 1 nor 2, or a network of images is to be causal.
+        GenotypeError: the operations have another number of dimensions.
+        ConfigError: `dimensions` is neither 1 nor 2, or `causal` is True for a network of images.
     """
     own = genotype.dimensions
     chosen = (own or 2) if dimensions is None else whole("dimensions", dimensions, 1, 2)
@@ -152,7 +152,7 @@ def layers_of(genotype: Genotype, dimensions: int | None, causal: bool) -> Layer
             f"dimensions is {chosen}, but the genotype has {own}-D operations; leave it out"
         )
     if flag("causal", causal) and chosen != 1:
-        raise _core.ConfigError("causal is True; only a network of sequences can be causal: dimensions=1")
+        raise _core.ConfigError("causal is True, which requires a network of sequences (dimensions=1)")
     return Layers(chosen, causal)
 
 
@@ -177,10 +177,10 @@ class ConvolutionalNetwork(ImageNetwork):
         pool_norm: whether batch norm without affine parameters follows pooling, as in the search network.
         reductions: positions of the reduction cells, counted from 0, as in `Space`; []: none; None: layers//3
             and 2·layers//3, as published.
-        dimensions: 2 for images, 1 for sequences [N, in_channels, L], with 1-D layers; None: as the
-            operations of the genotype have it (2, if it has only `none`, `noise` and `skip_connect`).
+        dimensions: 2 for images, 1 for sequences [N, in_channels, L], with 1-D layers; None: that of the
+            operations of the genotype (2 if it has only `none`, `noise` and `skip_connect`).
         causal: whether all padding of sequences is before their first position, as in `Space`.
-        operations: the `Operation`s of your own in the genotype; their batch norms are affine here.
+        operations: your own `Operation`s that the genotype uses; their batch norms are affine here.
 
     Raises:
         GenotypeError: the genotype has no convolutional cells, or operations of other `dimensions`.
@@ -263,7 +263,7 @@ class ConvolutionalNetwork(ImageNetwork):
 
     @property
     def reductions(self) -> tuple[int, ...]:
-        """The positions of the reduction cells; by default two, which are equal in a network of one layer."""
+        """The positions of the reduction cells; the two default positions are equal if there is one layer."""
         return self._reductions
 
     @property

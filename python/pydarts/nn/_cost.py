@@ -37,17 +37,18 @@ def cost(
         example: inputs of any other module, of which only the shapes and dtypes matter: a tensor, or a tuple
             or dictionary of tensors, which are passed as `train` passes them. Give a batch of one example to
             get the cost of one.
-        arguments: of `build`, with a genotype or a result, such as `channels` and `layers`.
+        arguments: arguments of `build`, such as `channels` and `layers`; only for a genotype or a result.
 
     Returns:
-        `weights`, the number of weights as papers count them, without the auxiliary head, which is only for
-        training, shared ones once; `auxiliary_weights`, the weights of the head; `multiply_adds` of
-        convolutions, products, attention and linear layers in the evaluation of one image, one token or the
-        example; `flops`, twice as many. `Supernet.cost` returns the same for the search network.
+        `weights`: the number of weights as papers count them, each shared weight once and without the
+        auxiliary head, which is only for training. `auxiliary_weights`: the weights of the head.
+        `multiply_adds`: those of convolutions, products, attention and linear layers in the evaluation of one
+        image, one token or the example. `flops`: twice as many. `Supernet.cost` returns the same for the
+        search network.
 
     Raises:
-        TypeError: not a module, or a module that `build` did not make without `example`, or with `arguments`
-            of `build`.
+        TypeError: not a module; `example` is missing for a module that `build` did not make; or `arguments`
+            are given for a module.
         ConfigError: an invalid `image_size`, or a size or `example` that does not apply to the network.
 
     >>> import pydarts
@@ -64,8 +65,8 @@ def cost(
         return cost(build(network, **arguments), image_size, example=example)
     if arguments:
         raise TypeError(
-            f"cost() got {', '.join(arguments)}, which applies to a genotype or a result; a network is built "
-            "already"
+            f"cost() got {', '.join(arguments)}, which applies to a genotype or a result, not to a network "
+            "that is already built"
         )
     _examples.check_sizes(network, "cost", example, image_size=image_size)
     built = isinstance(network, (ImageNetwork, LanguageModel))

@@ -59,13 +59,13 @@ def check_sizes(network: object, what: str, example: Any, **sizes: Any) -> None:
     given = [name for name, value in sizes.items() if value is not None]
     if given:
         raise _core.ConfigError(
-            f"{given[0]} applies to networks of pydarts.build; for a {type(network).__name__} pass its "
+            f"{given[0]} applies only to networks of pydarts.build; for a {type(network).__name__} pass its "
             "inputs as `example`"
         )
     if example is None:
         raise TypeError(
-            f"{what} of a {type(network).__name__} requires `example`, inputs of the network: only those of "
-            f"networks of pydarts.build are known; {what}(network, ..., example=x)"
+            f"{what} of a {type(network).__name__} requires `example`, the inputs of the network, because "
+            f"pydarts.build did not make it; call {what}(network, ..., example=x)"
         )
 
 

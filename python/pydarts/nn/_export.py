@@ -50,8 +50,8 @@ def export(
 
     Any other `torch.nn.Module` is written in the same formats. `.safetensors` holds its weights and buffers,
     but not its code: `load_network(path, network)` copies them into an instance. Graphs are made from
-    `example`: each tensor whose first dimension is that of the first one may have any batch size there. Their
-    inputs have the names of the arguments of `forward`.
+    `example`. The first dimension of its first tensor is the batch size; every tensor with an equal first
+    dimension accepts any batch size. Their inputs have the names of the arguments of `forward`.
 
     `x` is normalised as in the training: images scaled to [0, 1], minus the mean, divided by the standard
     deviation. No file holds these values; they are in the training's configuration, `result.config.mean` and
@@ -65,10 +65,11 @@ def export(
         tokens: length of the segments of a language model's graph; None: 1.
         example: inputs of a module that `build` did not make, for its graph: a tensor, or a tuple or
             dictionary of tensors, which are passed as `train` passes them.
-        opset: version of ONNX's operators in an `.onnx` file, from 18; None: the one that PyTorch recommends.
+        opset: version of ONNX's operators in an `.onnx` file, at least 18; None: the version that
+            PyTorch recommends.
 
     Raises:
-        TypeError: not a module, or a graph of a module that `build` did not make without `example`.
+        TypeError: not a module; or `example` is missing for the graph of a module that `build` did not make.
         ConfigError: a module that contains a choice; an unknown ending, a size or opset that does not apply
             to the network or ending, or an opset that PyTorch cannot write.
         ImportError: `.onnx` without the packages onnx and onnxscript.
@@ -91,7 +92,7 @@ def export(
         known = ", ".join(f"{ending} ({purpose})" for ending, purpose in ENDINGS.items())
         raise _core.ConfigError(f"cannot export to {path.name!r}: the name must end in one of {known}")
     if not path.parent.is_dir():
-        raise FileNotFoundError(f"no folder {os.fspath(path.parent)!r} to export to")
+        raise FileNotFoundError(f"cannot export: no folder {os.fspath(path.parent)!r}")
     if opset is not None:
         if path.suffix != ".onnx":
             raise _core.ConfigError(f"opset applies to .onnx files; leave it out for {path.suffix}")
@@ -99,7 +100,7 @@ def export(
     if path.suffix == ".safetensors":
         if image_size is not None or tokens is not None or example is not None:
             raise _core.ConfigError(
-                "a .safetensors file serves any size; leave out image_size, tokens and example"
+                "a .safetensors file does not depend on sizes; leave out image_size, tokens and example"
             )
         write_atomically(path, network_bytes(network))
         return

@@ -49,21 +49,21 @@ def load_network(path: str | os.PathLike[str], network: nn.Module) -> nn.Module:
 def load_network(
     path: str | os.PathLike[str], network: nn.Module | None = None, operations: Sequence[Operation] = ()
 ) -> nn.Module:
-    """Load the network of a `.safetensors` file of `export`, on the CPU, in training mode like `build`.
+    """Load a network from a `.safetensors` file of `export`, on the CPU and in training mode.
 
     Args:
         path: the file.
-        network: the module whose weights and buffers the file holds, for a module that `build` did not make:
-            they are copied into it, and it is returned. Without it the result only has the `state_dict()`.
-            Not for a network of `build`, which is in the file.
-        operations: operations of your own that the network has; those that have been made in this process
-            with the same code need not be given.
+        network: for a file of a module that `build` did not make, the module into which weights and buffers
+            are copied, and which is returned. Without it, the result has only the `state_dict()`. Leave it
+            out for a network of `build`, which is in the file.
+        operations: the operations of your own that the network uses; those that have been made in this
+            process with the same code need not be given.
 
     Raises:
         FileNotFoundError: there is no such file.
         ConfigError: an operation of your own is neither given nor made here with the same code; or `network`
             is given for a network of `build`.
-        CheckpointError: the file is truncated or malformed, or holds something else, or tensors of other
+        CheckpointError: the file is truncated or malformed, holds something else, or its tensors have other
             names or shapes than those of `network`.
 
     >>> import os, tempfile

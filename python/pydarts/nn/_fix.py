@@ -23,7 +23,7 @@ OwnArchitecture: TypeAlias = Mapping[str, str | tuple[int, ...]]
 
 
 def fix(module: nn.Module, architecture: OwnArchitecture) -> nn.Module:
-    """Return a copy of a module with its choices made: nothing of pydarts is left in it.
+    """Return a copy of a module with its choices made. The copy contains nothing of pydarts.
 
     Every `Choice` is replaced by the candidate that the architecture names, with its weights; an
     `InputChoice` by a module that reduces the kept inputs. Other candidates are dropped.
@@ -31,8 +31,8 @@ def fix(module: nn.Module, architecture: OwnArchitecture) -> nn.Module:
     Args:
         module: a module with choices; not changed.
         architecture: the qualified name of every choice -> the name of a candidate, or for an `InputChoice` a
-            tuple of indices, as `SearchResult.architecture` and `random_architectures` have it. Choices
-            inside candidates that are dropped may be left out.
+            tuple of indices, such as `SearchResult.architecture` or an item of `random_architectures`.
+            Choices inside candidates that are dropped may be left out.
 
     Raises:
         ConfigError: a choice is missing or unknown, or it has no such candidate.
@@ -93,7 +93,7 @@ def fix_in_place(module: nn.Module, architecture: OwnArchitecture) -> nn.Module:
     while waiting:
         part = waiting.pop()
         if part in needed:
-            raise ConfigError(f"the architecture says nothing about the choice {needed[part]!r}")
+            raise ConfigError(f"the architecture lacks the choice {needed[part]!r}")
         if id(part) in seen:
             continue
         seen.add(id(part))

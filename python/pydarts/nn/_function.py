@@ -46,9 +46,9 @@ class FunctionTable:
 class FunctionNetwork:
     """A network of your own for `search(..., network=)`: any function of weights and mixing weights.
 
-    The search minimises `loss(w, m, (x, y))` by w on training batches, and by the logits α on validation
-    batches. m are the mixing weights that the config's relaxation makes of α: with "softmax" the softmax of
-    each row, with "identity" α itself.
+    The search minimises `loss(w, m, (x, y))` with respect to w on training batches, and with respect to the
+    logits α on validation batches. The config's relaxation computes the mixing weights m from α: with
+    "softmax", the softmax of each row; with "identity", α itself.
 
     Args:
         loss: `(w, m, batch) -> loss`, or with buffers `(w, m, batch, buffers) -> loss`. w, m and buffers
@@ -56,18 +56,20 @@ class FunctionNetwork:
             over the examples of the batch. A pair `(loss, correct)` also returns the number of examples that
             were classified correctly, from which accuracies are recorded. Everything from w and m to the loss
             must be differentiable by torch; "unrolled_exact" differentiates twice. Evaluation calls it with
-            gradients disabled (`torch.is_grad_enabled()`). What it draws from the generators of torch, numpy
-            and Python is a function of (seed, step); all training losses of a step draw the same numbers.
+            gradients disabled (`torch.is_grad_enabled()`). The random numbers that it draws from the
+            generators of torch, numpy and Python depend only on (seed, step); all training losses of a step
+            draw the same numbers.
         weights: name -> initial value of a weight, of any shape; copied.
-        alphas: name -> a table of logits: initial logits [rows, columns], or `(rows, columns)`, which draws
-            them as for spaces, 1e-3·N(0, 1) by (seed, name). Every row is a choice among the columns. A
-            vector [columns] or a number is a table with one row; the function gets m in the shape given here.
+        alphas: name -> a table of logits, either the initial logits [rows, columns], or a tuple
+            `(rows, columns)`, for which they are drawn as for spaces, from 1e-3·N(0, 1) by (seed, name).
+            Every row is a choice among the columns. A vector [columns] or a number is a table with one row;
+            the function gets m in the shape given here.
         buffers: name -> initial value of a tensor of any dtype, such as running statistics; copied. The
             function changes them in place, which has an effect only in the weight step: the losses of the α
             step and evaluation get copies that are discarded.
         candidates: name of a table -> names of its columns, or for every row a sequence of names; rows may
-            have different numbers of candidates, and the columns that are left are masked. Tables that are
-            not named here have the candidates "0", "1", ….
+            have different numbers of candidates; their unused columns are masked. Tables that are not named
+            here have the candidates "0", "1", ….
 
     Raises:
         TypeError: `loss` is not callable, or a weight, logit or buffer is not a tensor.
@@ -146,9 +148,7 @@ def _items(values: Any, what: str) -> list[tuple[str, Any]]:
         raise TypeError(f"{what} must be a dictionary by name, got a {type(values).__name__}")
     for name in values:
         if not isinstance(name, str) or not name or "/" in name:
-            raise ConfigError(
-                f"{what} has the name {shown(name)}; a name is a string that is not empty, without /"
-            )
+            raise ConfigError(f"{what} has the name {shown(name)}; a name is a non-empty string without /")
     return list(values.items())
 
 
@@ -166,7 +166,7 @@ def _floating(name: str, value: Any, what: str) -> Tensor:
     tensor = _copied(name, np.float64(value) if isinstance(value, (int, float)) else value, what)
     if tensor.dtype not in _FLOATS:
         raise ConfigError(
-            f"the {what} {name!r} is {tensor.dtype}; it must be floating, such as torch.float32"
+            f"the {what} {name!r} is {tensor.dtype}; it must be floating-point, such as torch.float32"
         )
     if not bool(torch.isfinite(tensor).all()) or not tensor.numel():
         raise ConfigError(f"the {what} {name!r} must be finite and not empty, got {shown(value)}")

@@ -46,30 +46,31 @@ def latency_table(
     device: str = "cpu",
     seconds: float = 30.0,
 ) -> dict[str, Any]:
-    """Measure the times of all operations of a space in the network that will be built, and write a table.
+    """Measure the time of every operation of a space, at the sizes of the target network, and write a table.
 
-    Each combination of operation, channels, stride and size is timed in evaluation mode and in float32: after
-    a warm-up, all of them take turns until the time is over, and the median of each counts. With the threads
-    that PyTorch uses now. The table is for `pydarts.algorithms.Latency(file=path)`.
+    Each combination of operation, channels, stride and size is timed in evaluation mode and in float32, with
+    the current number of threads of PyTorch. After a warm-up, all combinations are timed in turn until
+    `seconds` have passed; the table holds the median of each. Use it as
+    `pydarts.algorithms.Latency(file=path)`.
 
     Args:
         space: a name, a `Space`, or a configuration, which has one.
         path: the JSON file to write.
-        channels: channels of the first cells of the network that will be built.
-        layers: its number of cells.
+        channels: channels of the first cells of the target network.
+        layers: number of cells of the target network.
         image_size: side in pixels, (height, width), or the length of a sequence; None: that of the
             configuration, or 32.
         in_channels: channels of an image; None: those of the configuration, or 3.
         num_classes: number of classes; None: that of the configuration, or 10.
-        stem: its stem, "cifar", "imagenet" or "small".
+        stem: stem of the target network, "cifar", "imagenet" or "small".
         batch_size: examples per pass.
         device: "cpu", "cuda", "cuda:1" or "auto".
-        seconds: about how long to measure; every operation is timed at least three times.
+        seconds: approximate duration of the measurement; every operation is timed at least three times.
 
     Returns:
-        What was written: `device`, the name of the processor; `threads`; `torch`, its version; `batch_size`;
-        `target`, the sizes; `rest`, the milliseconds of the network without operations; `operations`, a list
-        of operation, channels, stride, size, channels of the output and milliseconds.
+        The table that was written: `device`, the name of the processor; `threads`; `torch`, its version;
+        `batch_size`; `target`, the sizes; `rest`, the milliseconds of the network without operations;
+        `operations`, a list of operation, channels, stride, size, channels of the output and milliseconds.
 
     Raises:
         ConfigError: a recurrent space, or a value out of range.
@@ -85,7 +86,7 @@ def latency_table(
     """
     config = space if isinstance(space, SearchConfig) else SearchConfig(space=space)
     if config.resolved_space.kind == "recurrent":
-        raise _core.ConfigError("space is recurrent; its operations take no time of their own to measure")
+        raise _core.ConfigError("space is recurrent; its operations cannot be timed separately")
     given = {"image_size": image_size, "in_channels": in_channels, "num_classes": num_classes}
     defaults = {"image_size": 32, "in_channels": 3, "num_classes": 10}
     sizes: dict[str, Any] = {
@@ -129,7 +130,7 @@ def latency_costs(term: Latency, config: SearchConfig, device: torch.device | No
 
     Raises:
         FileNotFoundError: there is no such file.
-        CheckpointError: the file is no such table, or damaged.
+        CheckpointError: the file is not such a table, or is damaged.
         ConfigError: it is of another device, or lacks an operation of the space.
     """
     path = user_path(term.file or "")
@@ -146,7 +147,7 @@ def latency_costs(term: Latency, config: SearchConfig, device: torch.device | No
 
     def of_place(place: Place) -> float:
         if place not in times:
-            raise _core.ConfigError(f"{path} has no time of {place}; measure the space of this search")
+            raise _core.ConfigError(f"{path} has no time for {place}; measure the space of this search")
         return float(times[place])
 
     sizes: dict[str, Any] = {name: table["target"][name] for name in _SIZES}

@@ -170,7 +170,7 @@ def names_in(module: nn.Module) -> dict[str, Any]:
 
 
 def check_complete(module: nn.Module) -> None:
-    """Raise ConfigError if a module has state that is no tensor, which files of tensors cannot hold."""
+    """Raise ConfigError if a module has state that is not a tensor, which files of tensors cannot hold."""
     for name, part in module.named_modules():
         if type(part).get_extra_state is not nn.Module.get_extra_state:
             raise _core.ConfigError(

@@ -107,8 +107,7 @@ def own_operation(name: str, operations: Mapping[str, Operation]) -> Operation:
     """
     if name not in operations:
         raise GenotypeError(
-            f"the genotype has the operation {name!r} of your own; pass operations=[...] with its "
-            "pydarts.Operation"
+            f"the genotype uses your own operation {name!r}; pass operations=[...] with its pydarts.Operation"
         )
     return operations[name]
 
@@ -122,7 +121,7 @@ def check_output(value: Any, where: Place, given: Sequence[int], stride: int) ->
     """Return the output of a module for inputs of the shape `given`.
 
     Raises:
-        SpaceError: it is no tensor, or has the wrong shape.
+        SpaceError: it is not a tensor, or has the wrong shape.
     """
     if not isinstance(value, Tensor):
         raise SpaceError(f"{where} returned a {type(value).__name__}; it must return one tensor")
@@ -139,8 +138,8 @@ def _shapes(module: nn.Module, where: Place, stride: int, shape: Sequence[int]) 
     for name, weight in module.named_parameters():
         if isinstance(weight, nn.parameter.UninitializedParameter):
             raise SpaceError(
-                f"{where} has the lazy parameter {name!r}, whose shape is not known before it runs; give its "
-                "module the numbers of channels"
+                f"{where} has the lazy parameter {name!r}, whose shape is unknown before it runs; construct "
+                "its module with explicit numbers of channels"
             )
     found = [(name, list(weight.shape)) for name, weight in weights_of(module).items()]
     try:

@@ -38,7 +38,7 @@ def moved(
     """
     for name, value in (*module.named_parameters(), *module.named_buffers()):
         if value.is_complex():
-            raise ConfigError(f"{name} is {value.dtype}; it must be real, such as torch.view_as_real of it")
+            raise ConfigError(f"{name} is {value.dtype}; it must be real; use torch.view_as_real")
     places = places_of(module)
     module.to(device=device, dtype=dtype)
     for (first, name), *others in places.values():

@@ -46,7 +46,7 @@ class RecurrentCell(nn.Module):
     def __init__(self, genotype: Genotype, *, units: int) -> None:
         super().__init__()
         if genotype.kind != "recurrent":
-            raise _core.GenotypeError(f"{genotype} has no recurrent cell; it gives a ConvolutionalNetwork")
+            raise _core.GenotypeError(f"{genotype} has no recurrent cell; use pydarts.build")
         nodes = genotype.nodes("recurrent")
         if max(map(len, nodes)) > 1:
             targets = [target for *_, target in genotype.edges("recurrent")]

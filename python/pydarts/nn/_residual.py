@@ -33,11 +33,11 @@ class StageCell(GraphCell):
         pool_norm: whether batch norm follows pooling.
         operations: operations of your own by name.
         in_channels: channels of the input; None: as many as the nodes have.
-        stride: 1, or 2, with which the edges that leave the input halve height and width.
+        stride: the stride of the edges that leave the input: 1, or 2, which halves height and width.
 
     Raises:
-        GenotypeError: an operation of your own that is not given, or one on an edge that leaves the input
-            which cannot change the number of channels.
+        GenotypeError: an operation of your own is missing from `operations`, or an operation on an edge that
+            leaves the input cannot change the number of channels.
     """
 
     def __init__(
@@ -132,13 +132,14 @@ class ResidualNetwork(ImageNetwork):
         layers: number of cells in each stage.
         num_classes: number of classes; 120 for ImageNet16-120.
         in_channels: channels of an image.
-        stages: number of stages, or a list of stages as pairs (channels, stride): the factor of the channels
-            and the stride of its first cell, on the edges that leave its input.
-        stem: "cifar", one 3x3 convolution; "strided", two of stride 2, the first to half of `channels`.
+        stages: number of stages, or a list with one pair (factor, stride) per stage: its first cell
+            multiplies the channels by the factor and has the stride, on the edges that leave its input.
+        stem: "cifar", one 3x3 convolution; "strided", two of them with stride 2, the first to half of
+            `channels`.
         drop_path: fraction of paths dropped in training, never those through an identity; `train` raises it
             from 0 to this value over its epochs.
         pool_norm: whether batch norm without affine parameters follows pooling.
-        operations: the `Operation`s of your own in the genotype; their batch norms are affine here.
+        operations: your own `Operation`s that the genotype uses; their batch norms are affine here.
 
     Raises:
         GenotypeError: the genotype has other cells, or another output, or 1-D operations, or pooling where
@@ -174,7 +175,7 @@ class ResidualNetwork(ImageNetwork):
                 f"cell_concat is {list(genotype.cell_concat)}; the output must be the last node, [{nodes}]"
             )
         if genotype.dimensions == 1:
-            raise _core.GenotypeError("a network of stages is one of images, but the operations are 1-D")
+            raise _core.GenotypeError("a network of stages requires 2-D operations, but these are 1-D")
         sizes = sizes_of(channels, layers, num_classes, in_channels)
         stages = staged(stages)
         pool_norm = flag("pool_norm", pool_norm)

@@ -86,7 +86,7 @@ class Target:
         if self.space.stages is None:
             arguments["stem"] = stem
         elif stem != "cifar":
-            raise _core.ConfigError(f"stem is {stem!r}; the stem of a network of stages is that of its space")
+            raise _core.ConfigError(f"stem is {stem!r}; a network of stages uses that of its space")
         arguments |= placed(config, arguments)
         self._own: dict[str, Operation] = by_name(arguments.pop("operations", ()))
         with torch.device("meta"):

@@ -90,7 +90,7 @@ impl Writer<'_> {
         let scope = Scope::edge(cell.module(), edge, operation);
         let Some(makers) = self.makers else {
             return Err(Error::space(format!(
-                "the operation `{}` is one of your own, and nothing here makes its modules; make its \
+                "`{}` is your own operation, but its pydarts.Operation is missing; make its \
                  pydarts.Operation first, or replace the operations of the space by ones with it",
                 operation.name()
             )));

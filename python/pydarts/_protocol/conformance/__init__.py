@@ -21,7 +21,7 @@ __all__ = ["Check", "Outcome", "checks", "conformance", "selected"]
 def conformance(only: Sequence[str] = ()) -> list[Outcome]:
     """Run the checks one after the other; a check that fails or raises does not stop the others.
 
-    They use one thread: the networks are so small that waiting for a second one costs more than it brings.
+    They use one thread: the networks are too small for a second one to make them faster.
 
     Args:
         only: names or patterns such as "toy.*"; empty: all checks.
