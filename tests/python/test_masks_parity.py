@@ -171,8 +171,6 @@ def test_networks_without_dropout_have_the_plan_of_before() -> None:
     setup = MaskedImages()
     both: tuple[dict[str, Any], ...] = ({"seed": 1}, {"seed": 1, "drop_path": 0.0})
     plans = [setup.engine(**config).explain(full=True) for config in both]
-        setup.engine(**config).explain(full=True) for config in ({"seed": 1}, {"seed": 1, "drop_path": 0.0})
-    ]
     assert plans[0] == plans[1]
     assert setup.engine(seed=1).masks() == {}
 
