@@ -52,6 +52,13 @@ def export(
             show_default="1",
         ),
     ] = None,
+    normalize: Annotated[
+        bool,
+        typer.Option(
+            "--normalize/--no-normalize",
+            help="whether the graph of an .onnx or .pt2 file normalises its inputs as the training did",
+        ),
+    ] = True,
 ) -> Answer:
     """Export a trained network to a file for other tools.
 
@@ -69,12 +76,12 @@ def export(
             f"{str(network)!r} is neither the folder of a training nor a .safetensors file of a network"
         )
     size = None if image_size is None else _SIZE.read(image_size)
-    pydarts.export(found, to, image_size=size, tokens=tokens)
+    pydarts.export(found, to, image_size=size, tokens=tokens, normalize=normalize)
     size_of = to.stat().st_size
     if to.suffix != ".safetensors" and found.genotype.kind == "convolutional":
         *_, height, width = example(found, size, None, batch=1)[0].shape
-        say(
-            f"inputs: images of {height}x{width}, normalised with the training's mean and std (training.json)"
-        )
+        known = getattr(found, "normalization", None) is not None
+        values = "values from 0 to 1" if known and normalize else "prepared as in the training"
+        say(f"inputs: images of {height}x{width}, {values}")
     data = {"file": str(to), "bytes": size_of, "network": found.arguments}
     return Answer(data, [f"{to}: {size_of:,} bytes"])

@@ -176,7 +176,7 @@ def test_the_cost_of_random_cells_is_that_of_the_networks_that_are_built() -> No
 
 
 def test_cells_are_drawn() -> None:
-    assert plots.cells(RESNET).size == 1
+    assert len(plots.cells(RESNET)) == 1
     assert RESNET.to_svg().count("nor_conv_3x3") == 2
     assert 'cell_0 -> cell_1 [label="nor_conv_3x3"' in RESNET.to_dot()
     assert "nor_conv_3x3" in RESNET._repr_html_()

@@ -73,7 +73,8 @@ def test_every_field_has_a_meaning_a_type_and_a_panel(group: Group) -> None:
 
 @GROUPS
 def test_every_field_becomes_an_option(group: Group) -> None:
-    assert {parameter.name for parameter in group.parameters()} == {field.name for field in group.fields}
+    expected = {*(field.name for field in group.fields), *group.renamed}
+    assert {parameter.name for parameter in group.parameters()} == expected
 
 
 def test_a_field_without_a_panel_still_becomes_an_option() -> None:

@@ -145,7 +145,7 @@ def test_rows_are_compared_by_the_metric(tmp_path: Path) -> None:
     text = str(table)
     assert "nan" not in text and "None" not in text and "%" not in text
     assert "rmse" in text and "0.5" in text
-    ax = table.plot()
+    ax = table.plot().ax
     assert ax.get_ylabel() == "validation rmse"
     assert sorted(y for line in ax.lines if line.get_marker() == "o" for y in line.get_ydata())[-1] == 0.5
     table.save(tmp_path / "table.csv")

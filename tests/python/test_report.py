@@ -226,7 +226,7 @@ def test_with_as_many_pictures_and_weights_as_may_be_the_file_stays_below_8_mb()
 def test_a_picture_is_told_in_words_and_takes_the_colours_of_the_page() -> None:
     genotype, space = pydarts.genotypes.DARTS_V2, Space()
     picture = cell_picture("normal", genotype.edges("normal"), space.concat, space)
-    assert "node 3: skip_connect from c_k-2, dil_conv_3x3 from 0" in picture
+    assert "node 5: skip_connect from c_k-2, dil_conv_3x3 from 2" in picture
     colors = set(re.findall(r"#[0-9a-f]{6}", picture))
     looks = {"#0072b2", "#d55e00", "#009e73", "#222222", "#ffffff"}
     assert colors <= looks, "ink and boxes are the page's"

@@ -122,7 +122,7 @@ def test_cell_and_edge_can_be_chosen(
         said = page.locator("#alpha-said").inner_text()
         assert said.startswith("reduce 2 → 3 at step 15: skip_connect") and "leaves this edge out" in said
         label = page.locator("#alpha-picture svg").get_attribute("aria-label") or ""
-        assert label.startswith("The reduce cell. node 0: skip_connect from c_k-2, skip_connect from c_k-1")
+        assert label.startswith("The reduce cell. node 2: skip_connect from c_k-2, skip_connect from c_k-1")
         # A click on the second row of the heat map chooses its edge.
         box = page.locator("#alpha-heat .nsewdrag").first.bounding_box()
         assert box is not None
@@ -193,7 +193,7 @@ def test_the_page_is_dark_where_it_is_wanted_and_light_on_paper(
     ink = "getComputedStyle(document.querySelector('#alpha-lines .xtick text')).fill"
     node = (
         "getComputedStyle([...document.querySelectorAll('#alpha-picture text')]"
-        ".find(text => text.textContent === '0')).fill"
+        ".find(text => text.textContent === '2')).fill"
     )
     with opened(browser, reports["moving"], scheme="dark") as page:
         assert brightness(page, back) < 0.2 and brightness(page, ink) > 0.7

@@ -102,7 +102,7 @@ def test_recurrent_cells_are_compared_by_perplexity() -> None:
     assert table.status == "complete" and table.best is row
     assert "%" not in str(table) and f"{row.score:.2f}" in str(table)
     assert row.training.network.arguments["vocabulary"] == 7
-    assert table.plot().get_ylabel() == "validation perplexity"
+    assert table.plot().ax.get_ylabel() == "validation perplexity"
 
 
 def test_cells_at_hand_are_compared(

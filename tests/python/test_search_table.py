@@ -187,5 +187,5 @@ def test_the_plot_has_a_point_a_cell_and_needs_no_display(tmp_path: Path) -> Non
     assert [bar[1, 1] - bar[0, 1] for bar in bars] == pytest.approx([2 * 1.4142, 2 * 2.0817], abs=1e-3)
     assert [label.get_text() for label in ax.get_xticklabels()] == ["searched\nn = 2", "random\nn = 3"]
     for table in (MIXED, MIXED[1:3], MIXED[1:2], SearchTable([])):
-        table.plot().figure.savefig(tmp_path / "picture.png")  # type: ignore[union-attr]
+        table.plot().figure.savefig(tmp_path / "picture.png")
     assert (tmp_path / "picture.png").stat().st_size > 2000

@@ -59,5 +59,5 @@ def test_folders_have_few_entries() -> None:
     assert len(entries("src/nn")) <= 8, sorted(entries("src/nn"))
 
 
-def test_engine_and_python_api_have_at_most_64_000_lines() -> None:
-    assert sum(lines(path) for path in sources("src", "python/pydarts")) <= 64_000
+def test_engine_and_python_api_have_at_most_65_000_lines() -> None:
+    assert sum(lines(path) for path in sources("src", "python/pydarts")) <= 65_000

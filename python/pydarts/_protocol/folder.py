@@ -11,6 +11,7 @@ from typing import Any
 from .. import _core
 from .._data.fingerprint import comparable
 from .._train.loop import differences
+from .._train.renamed import renamed
 from .._values.config import SearchConfig
 from .._values.fields import Resume
 from .._values.files import about_in, read_checked, write_about
@@ -75,7 +76,8 @@ def _choices(data: bytes) -> dict[str, Any]:
     if "config" in choices:
         config = SearchConfig.from_dict(choices["config"]).to_dict()
         choices["config"] = {name: value for name, value in config.items() if name != "device"}
-    choices.get("training", {}).setdefault("metric_mode", "max")  # earlier versions had no metrics
+    if "training" in choices:  # earlier versions had no metrics
+        choices["training"] = {"metric_mode": "max", **renamed(choices["training"])}
     if "cells" in choices:
         cells = choices["cells"].items()
         choices["cells"] = {name: Genotype.from_dict(cell).to_dict() for name, cell in cells}

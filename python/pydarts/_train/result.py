@@ -17,6 +17,7 @@ from .._values.plot import Plot, Style, drawing
 from ..nn import LanguageModel, Network
 from ..nn._cost import number_of_weights
 from ..nn._files import load_network, network_bytes
+from ..nn._images import know_normalization
 from .config import TrainConfig
 from .settings import not_published, settings_of
 from .task import Evaluation, best_record
@@ -161,7 +162,9 @@ class TrainResult:
         """
         folder = user_path(folder)
         about = read_checked(folder / "training.json", _about)
-        return cls(load_network(folder / "network.safetensors", network).eval(), *about)
+        trained = load_network(folder / "network.safetensors", network).eval()
+        know_normalization(trained, about[1].mean, about[1].std)  # files of earlier versions
+        return cls(trained, *about)
 
     def plot_losses(
         self,

@@ -25,7 +25,7 @@ from .._values.callables import check_loss
 from .._values.files import held
 from .._values.genotype import Genotype
 from ..nn import LanguageModel
-from ..nn._images import ImageNetwork
+from ..nn._images import ImageNetwork, know_normalization
 from ..nn._module import check_module
 from .callbacks import TrainCallback
 from .config import TrainConfig
@@ -211,6 +211,7 @@ def _trained(
     task.weights.keep(loop.weights())
     where = environment(str(device))
     config = config.replace(**loop.statistics)
+    know_normalization(trained, config.mean, config.std)
     result = TrainResult(trained.eval(), loop.history, config, status, where, loop.facts)
     return end(result, error, hooks, "training")
 

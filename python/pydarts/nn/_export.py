@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import io
+import json
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -14,11 +15,11 @@ from torch import Tensor, nn
 from torch.utils import _pytree as trees
 
 from .. import _core
-from .._values.checks import whole
+from .._values.checks import flag, whole
 from .._values.files import user_path, write_atomically
 from . import _examples
 from ._files import network_bytes
-from ._images import ImageNetwork
+from ._images import ImageNetwork, Normalization
 from ._language import LanguageModel
 from ._module import arguments_of, check_module
 
@@ -37,6 +38,7 @@ def export(
     tokens: int | None = None,
     example: Any = None,
     opset: int | None = None,
+    normalize: bool = True,
 ) -> None:
     """Write a network to a file in the format of its ending; an existing file is replaced atomically.
 
@@ -53,9 +55,10 @@ def export(
     `example`. The first dimension of its first tensor is the batch size; every tensor with an equal first
     dimension accepts any batch size. Their inputs have the names of the arguments of `forward`.
 
-    `x` is normalised as in the training: images scaled to [0, 1], minus the mean, divided by the standard
-    deviation. No file holds these values; they are in the training's configuration, `result.config.mean` and
-    `.std`, per channel.
+    Networks that `train` trained on arrays know the mean and standard deviation per channel of their data
+    (`network.normalization`). Every file records them, and a graph applies them: its `x` are images with
+    values from 0 to 1, or sequences as they were in the arrays. Without them, or with `normalize=False`, `x`
+    is prepared as in the training.
 
     Args:
         network: a network that `build` returned, or any other module without choices, trained or not.
@@ -67,6 +70,7 @@ def export(
             dictionary of tensors, which are passed as `train` passes them.
         opset: version of ONNX's operators in an `.onnx` file, at least 18; None: the version that
             PyTorch recommends.
+        normalize: whether the graph normalises its inputs, if the network knows how.
 
     Raises:
         TypeError: not a module; or `example` is missing for the graph of a module that `build` did not make.
@@ -93,6 +97,7 @@ def export(
         raise _core.ConfigError(f"cannot export to {path.name!r}: the name must end in one of {known}")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"cannot export: no folder {os.fspath(path.parent)!r}")
+    normalize = flag("normalize", normalize)
     if opset is not None:
         if path.suffix != ".onnx":
             raise _core.ConfigError(f"opset applies to .onnx files; leave it out for {path.suffix}")
@@ -111,16 +116,40 @@ def export(
         inputs = _examples.example(still, image_size, tokens, batch=2)
     else:
         inputs = _several(example)
-    write_atomically(path, _onnx(still, inputs, opset) if path.suffix == ".onnx" else _pt2(still, inputs))
+    about: dict[str, str] = {}
+    if isinstance(still, ImageNetwork) and still.normalization is not None:
+        about = {"normalized": json.dumps(normalize)}
+        about |= {name: json.dumps(values) for name, values in still.normalization._asdict().items()}
+        still = Normalized(still, still.normalization) if normalize else still
+    onnx = path.suffix == ".onnx"
+    write_atomically(path, _onnx(still, inputs, about, opset) if onnx else _pt2(still, inputs, about))
 
 
-def _pt2(network: nn.Module, inputs: Any) -> bytes:
+class Normalized(nn.Module):
+    """A network with the normalisation of its inputs."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, network: ImageNetwork, normalization: Normalization) -> None:
+        super().__init__()
+        self.network = network
+        dtype = next(network.parameters()).dtype
+        for name, values in normalization._asdict().items():
+            shape = (-1, *(1,) * network.dimensions)
+            self.register_buffer(name, torch.tensor(values, dtype=dtype).view(shape))
+
+    def forward(self, x: Tensor) -> Any:
+        return self.network((x - self.mean) / self.std)
+
+
+def _pt2(network: nn.Module, inputs: Any, about: dict[str, str]) -> bytes:
     buffer = io.BytesIO()
-    torch.export.save(_graph(network, inputs), buffer)
+    torch.export.save(_graph(network, inputs), buffer, extra_files=about)
     return buffer.getvalue()
 
 
-def _onnx(network: nn.Module, inputs: Any, opset: int | None) -> bytes:
+def _onnx(network: nn.Module, inputs: Any, about: dict[str, str], opset: int | None) -> bytes:
     try:
         import onnxscript  # noqa: F401
     except ImportError as error:
@@ -128,7 +157,7 @@ def _onnx(network: nn.Module, inputs: Any, opset: int | None) -> bytes:
             "export to .onnx requires onnx and onnxscript; install them with: pip install onnx onnxscript"
         ) from error
     outputs = None
-    if isinstance(network, (ImageNetwork, LanguageModel)):
+    if isinstance(network, (ImageNetwork, LanguageModel, Normalized)):
         outputs = ["logits", "states"] if isinstance(network, LanguageModel) else ["logits"]
     program = torch.onnx.export(
         _graph(network, inputs),
@@ -143,7 +172,10 @@ def _onnx(network: nn.Module, inputs: Any, opset: int | None) -> bytes:
     (written,) = (part.version for part in program.model_proto.opset_import if not part.domain)
     if opset is not None and written != opset:
         raise _core.ConfigError(f"opset is {opset}; this PyTorch can write {written}")
-    data: bytes = program.model_proto.SerializeToString()
+    model = program.model_proto
+    for name, value in about.items():
+        model.metadata_props.add(key=name, value=value)
+    data: bytes = model.SerializeToString()
     return data
 
 

@@ -16,7 +16,7 @@ from .._values.genotype import Genotype
 from .._values.operation import Operation, made
 from .._values.words import shown
 from ._build import Network, build
-from ._images import ImageNetwork
+from ._images import ImageNetwork, Normalization
 from ._language import LanguageModel
 from ._module import SavedModule, check_complete, check_module, load_tensors, names_in, tensors_in
 
@@ -37,6 +37,8 @@ def network_bytes(network: nn.Module) -> bytes:
     about = {"format": _FORMAT, "genotype": network.genotype.to_dict(), "arguments": network.arguments}
     if own := getattr(network, "own_operations", None):
         about["own_operations"] = own
+    if (normalization := getattr(network, "normalization", None)) is not None:
+        about["normalization"] = normalization._asdict()
     return tensors_of(network.state_dict(), about)
 
 
@@ -95,6 +97,8 @@ def load_network(
         built: Network = build(genotype, **arguments)
         built.to(next(value.dtype for value in tensors.values() if value.is_floating_point()))
         built.load_state_dict(tensors)
+        if isinstance(built, ImageNetwork) and about.get("normalization"):
+            built.normalization = Normalization.read(about["normalization"])
     except (LookupError, TypeError, ValueError, RuntimeError, StopIteration, _core.Error) as error:
         held = "this network" if network is not None else "a network of pydarts"
         raise _core.CheckpointError(f"{os.fspath(path)} does not hold {held}: {error!s:.500}") from error

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .._values.checks import share, whole
 from .._values.genotype import Genotype
@@ -14,6 +14,24 @@ from .._values.operation import Operation
 from ._auxiliary import AuxiliaryHead
 from ._own import own_operation
 from ._state import CheckedModule
+
+
+class Normalization(NamedTuple):
+    """What is done with inputs before they enter a network: (x - mean) / std, per channel."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @classmethod
+    def read(cls, found: Mapping[str, Any]) -> Normalization:
+        """Read the values of a file."""
+        return cls(*(tuple(float(value) for value in found[name]) for name in cls._fields))
+
+
+def know_normalization(network: nn.Module, mean: Sequence[float] | None, std: Sequence[float] | None) -> None:
+    """Tell a network of images how its training normalised arrays; nothing for other data and networks."""
+    if isinstance(network, ImageNetwork) and mean is not None and std is not None:
+        network.normalization = Normalization(tuple(mean), tuple(std))
 
 
 class ImageNetwork(CheckedModule):
@@ -27,6 +45,9 @@ class ImageNetwork(CheckedModule):
     arguments: dict[str, Any]
     own_operations: dict[str, str]
     auxiliary: AuxiliaryHead | None
+    normalization: Normalization | None = None
+    """Mean and standard deviation per channel of the arrays that it was trained on. `train` sets it, and
+    `export` writes it into files; `forward` itself expects normalised inputs."""
     _dropped: Tensor
 
     def __init__(

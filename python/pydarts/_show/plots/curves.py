@@ -138,7 +138,8 @@ def losses(
     Args:
         history: `result.history`.
         words: whether the model is a language model; None: true for a search of recurrent cells.
-        path: `result.trajectory`, whose decisions are drawn as dotted vertical lines; None: no decisions.
+        trajectory: `result.trajectory`, whose decisions are drawn as dotted vertical lines; None: no
+            decisions.
         ax: axes to draw into; None: a new figure.
         path: name of a file to write, such as `alphas.pdf`; such a figure opens no window.
         figsize: width and height of a new figure in inches.
