@@ -17,8 +17,10 @@ TEXT = "{http://www.w3.org/2000/svg}text"
 
 
 def wanted(genotype: Genotype) -> Counter[tuple[str, str, str]]:
-    """(cell and source, cell and target, operation) of every edge, "" for those to the output."""
+    """(cell and source, cell and target, operation) of every edge, "" for edges without an operation."""
     edges: Counter[tuple[str, str, str]] = Counter()
+    if genotype.recurrent:
+        edges.update((f"recurrent_{before}", "recurrent_0", "") for before in ("x_t", "h_t1"))
     for name, genes, concat, first, k in (
         ("normal", genotype.normal, genotype.normal_concat, 2, 2),
         ("reduce", genotype.reduce, genotype.reduce_concat, 2, 2),

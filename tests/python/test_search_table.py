@@ -180,7 +180,7 @@ def test_the_table_of_a_failure_with_a_long_message_can_be_read(tmp_path: Path) 
 
 def test_the_plot_has_a_point_a_cell_and_needs_no_display(tmp_path: Path) -> None:
     ax = Figure().subplots()
-    assert MIXED.plot(ax=ax) is ax
+    assert MIXED.plot(ax=ax).ax is ax
     points = [sorted(np.asarray(line.get_ydata()).tolist()) for line in ax.lines if line.get_marker() == "o"]
     assert points == [pytest.approx([97.0, 99.0]), pytest.approx([95.0, 96.0, 99.0])]
     bars = [container.lines[2][0].get_segments()[0] for container in ax.containers]
