@@ -26,6 +26,7 @@ from .own import (
     placed,
     refuse_alone,
 )
+from .recording import LoggerOption, check, loggers
 from .sources import about, picks
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ def search(
     unpack: UnpackOption = None,
     preset: PresetOption = None,
     like: LikeOption = None,
+    logger: LoggerOption = None,
     *,
     choices: dict[str, Any],
 ) -> Answer:
@@ -82,7 +84,7 @@ def search(
 
     $ pydarts search --data digits --channels 8 --layers 5 --epochs 10 --out run
     $ pydarts search --data cifar10:data --hypergradient unrolled --out cifar
-    $ pydarts search --data cifar10:data --preset pc_darts --epochs 20 --out pc
+    $ pydarts search --data cifar10:data --preset pc_darts --epochs 20 --out pc --logger tensorboard
     $ pydarts search --data corpus:bundled --units 64 --batch-size 16 --bptt 20 --epochs 2 --out english
     $ pydarts search --network net.py:Net --loss net.py:error --data net.py:loader --epochs 10 --out own
     """
@@ -91,6 +93,7 @@ def search(
         refuse_alone(parts, "a network of your own")
     else:
         _check_own(data, choices)
+    check(logger or [])
     refuse_results(out, ("result.json", "checkpoints/*.safetensors"), bool(choices.get("resume")))
     with waiting("loading PyTorch …"):
         import pydarts
@@ -125,7 +128,8 @@ def search(
     own = {*files, *([place(data.where).file] if data.kind == PYTHON else [])}
     try:
         with placed(own):
-            result = pydarts.search(found.search, config, **arguments)
+            hooks = loggers(logger or [], out)
+            result = pydarts.search(found.search, config, callbacks=hooks, **arguments)
     except BaseException as error:
         keep(getattr(error, "result", None) or getattr(error.__cause__, "result", None), out)
         raise

@@ -246,6 +246,16 @@ EPOCHS = 40  # enough that the search is still running when the first checkpoint
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sending SIGINT to another process requires POSIX")
+def test_loggers_write_every_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    small = ("--data", "digits", "--channels", "2", "--layers", "3", "--epochs", "2", "--batch-size", "256")
+    answered("search", *small, "--logger", "csv", "--logger", "csv:other.csv")
+    for file in ("run/log.csv", "other.csv"):
+        assert len((tmp_path / file).read_text().splitlines()) == 3, "names and two epochs"
+    said = refused(2, "search", *small, "--logger", "tensorbord", "--out", "again")
+    assert "tensorbord" in said and "tensorboard" in said
+
+
 def test_ctrl_c_saves_the_partial_result_and_resume_continues(places: Path) -> None:
     options = ("--epochs", str(EPOCHS), "--data", f"npz:{places / 'data.npz'}", "--out", "run", "--json")
     command = [sys.executable, "-m", "pydarts", "search", *TINY, *options]
