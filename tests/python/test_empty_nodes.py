@@ -207,7 +207,7 @@ def test_every_picture_shows_the_empty_nodes(name: str) -> None:
     tables = [table for table in ("normal", "reduce", "recurrent") if genotype.nodes(table)]
     assert [cell.name for cell in cells_of(genotype)] == tables
     for cell in cells_of(genotype):
-        first = cell.first
+        first = cell.nodes.inputs
         assert set(range(first + len(genotype.nodes(cell.name)))) <= set(cell.graph.nodes)
     assert [ax.get_title(loc="left") for ax in plots.cells(genotype)] == tables
     dot = genotype.to_dot()

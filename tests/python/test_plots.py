@@ -19,6 +19,7 @@ from pydarts import SearchConfig, SearchResult, Space, Trajectory, derive, genot
 from pydarts._show.layout import depths, layout
 from pydarts._show.palette import look_of
 from pydarts._show.plots.cells import cell_graph
+from pydarts._values.words import NodeNames
 
 
 def drawn(axes: Any, tmp_path: Path) -> None:
@@ -99,7 +100,7 @@ def test_boxes_and_lines_of_any_cell_keep_apart(seed: int, nodes: int, value: fl
     shape = (len(space.edges), len(space.operations))
     selection = {"name": "threshold", "value": value}  # nodes without edges too
     genotype = derive({name: rng.normal(size=shape) for name in space.tables}, space, selection=selection)
-    graph = cell_graph(genotype.edges("normal"), genotype.normal_concat, 2, nodes)
+    graph = cell_graph(genotype.edges("normal"), genotype.normal_concat, NodeNames(2), nodes)
     assert graph.number_of_edges() == len(genotype.edges("normal")) + nodes
     plan = layout(graph)
     places: dict[int, list[float]] = {}

@@ -131,6 +131,11 @@ def test_what_is_no_batch_is_refused(wrong: Any) -> None:
         Supernet(**SMALL).step(wrong, batch())
 
 
+def test_a_configuration_is_passed_by_name() -> None:
+    with pytest.raises(pydarts.ConfigError, match="config="):
+        Supernet(pydarts.SearchConfig(**SMALL))  # type: ignore[arg-type]
+
+
 def test_the_plan_explains_itself() -> None:
     text = Supernet(**SMALL).explain(full=True)
     assert "cells.0" in text or "cell 0" in text

@@ -88,6 +88,8 @@ class Supernet(Inspected):
         device: str | torch.device | None = None,
         config: SearchConfig | None = None,
     ) -> None:
+        if isinstance(space, SearchConfig):
+            raise _core.ConfigError("Supernet takes a configuration by name: Supernet(config=cfg)")
         base = SearchConfig() if config is None else config
         given: dict[str, Any] = {
             "space": space,

@@ -84,13 +84,13 @@ def alphas(
     label, wide = cut.time[1], max(each * columns + 0.5, _LEAST) * len(names)
     # The legend is above the diagonal of the last table, or below all panels where the first row is full.
     full = sum(y == 0 for _, y in grids[names[-1]][0]) == columns
-    across = max(1, min(len(looks), int(wide / _ENTRY)))
+    across = max(1, min(len(looks), int(canvas.width(wide) / _ENTRY)))
     foot = 0.16 * -(-len(looks) // across) + 0.1 if full and not named else 0.0
     low, high = limits([weights[name][:, chosen[name]] for name in names])
     ax = canvas.host((wide, 1.25 * rows + 0.9 + foot))
     length, tall = inches(ax)
-    margin = max(0.08 / len(names), 0.62 / length)  # for the axis label
-    foot = min(foot / tall, 0.15)
+    margin = max(0.08 / len(names), 0.7 / length)  # for the axis label
+    foot = min(foot / tall, 0.3)
     below, above = foot + min(0.45 / tall, 0.15), min(0.5 / tall, 0.15)  # for the axis label and the title
     panels = []
     for number, name in enumerate(names):

@@ -54,6 +54,10 @@ class Canvas:
         self.least = _LEAST if self._paper else 0.0
         """The smallest letters in points."""
 
+    def width(self, natural: float) -> float:
+        """Return the width in inches of the axes or the figure, for a figure that is `natural` inches wide."""
+        return inches(self._ax)[0] if self._ax else self._size((natural, 1.0))[0]
+
     def one(self, size: Size) -> Axes:
         """Return the given axes, or those of a new figure of `size` inches."""
         return self._ax or self._figure(size, layout="tight").subplots()
@@ -97,12 +101,16 @@ class Canvas:
             made.savefig(self._path)
         return made
 
-    def _figure(self, size: Size, **options: Any) -> Figure:
+    def _size(self, natural: Size) -> Size:
         if self._figsize is not None:
-            size = self._figsize
-        elif self._paper:
-            width = COLUMN if size[0] <= _NARROW else PAGE
-            size = width, size[1] * max(_FLAT, min(1.0, width / size[0]))
+            return self._figsize
+        if not self._paper:
+            return natural
+        width = COLUMN if natural[0] <= _NARROW else PAGE
+        return width, natural[1] * max(_FLAT, min(1.0, width / natural[0]))
+
+    def _figure(self, size: Size, **options: Any) -> Figure:
+        size = self._size(size)
         if self._path is not None:  # no window, and no second picture in a notebook
             return Figure(size, **options)
         import matplotlib.pyplot as plt

@@ -86,6 +86,8 @@ def edges(
             plain_numbers(panel, _LEAST)
             across(panel, label)
             title(panel, name if column == 0 else "", 9)
-            panel.legend(fontsize=6, frameon=False)
+            low, high = panel.get_ylim()
+            panel.set_ylim(low, high + 0.4 * (high - low))  # for the legend
+            panel.legend(fontsize=6, frameon=False, loc="upper left", ncols=2, columnspacing=0.8)
             drawn.append(panel)
     return canvas.plot(drawn)
