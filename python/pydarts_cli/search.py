@@ -128,8 +128,9 @@ def search(
     own = {*files, *([place(data.where).file] if data.kind == PYTHON else [])}
     try:
         with placed(own):
-            hooks = loggers(logger or [], out)
-            result = pydarts.search(found.search, config, callbacks=hooks, **arguments)
+            if logger:
+                arguments["callbacks"] = loggers(logger, out)
+            result = pydarts.search(found.search, config, **arguments)
     except BaseException as error:
         keep(getattr(error, "result", None) or getattr(error.__cause__, "result", None), out)
         raise

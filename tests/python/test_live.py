@@ -172,7 +172,7 @@ def test_a_search_that_was_finished_shows_its_result(tmp_path: Path) -> None:
     console = on_screen()
     search(make_arrays(), config.replace(resume=True), LiveView(console=console, where="terminal"))
     shown = text_of(console)
-    assert "complete after 2 epochs" in shown and "cₖ₋₂→0•" in shown
+    assert "complete after 2 epochs" in shown and "cₖ₋₂→2•" in shown
 
 
 def test_a_loader_of_unknown_length_has_a_bar_from_the_second_epoch() -> None:

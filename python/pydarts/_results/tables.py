@@ -118,7 +118,7 @@ class AlphaTable:
         """Name a row and its table for running text; a choice has the name of its table.
 
         >>> AlphaTable("normal", ("0->2",), (("none",),), ((0, 2),), 2).place_of(0)
-        'normal cₖ₋₂ → 0'
+        'normal cₖ₋₂ → 2'
         >>> AlphaTable("layers.0.block", ("0",), (("conv", "skip"),)).place_of(0)
         'layers.0.block'
         """
@@ -224,7 +224,7 @@ def decision_in_words(decision: Mapping[str, Any], tables: Mapping[str, AlphaTab
 
     >>> freeze = {"decision": "freeze", "table": "normal", "row": 1, "column": 3}
     >>> decision_in_words(freeze, tables_of(Space()))
-    'normal cₖ₋₁ → 0: decided for skip_connect'
+    'normal cₖ₋₁ → 2: decided for skip_connect'
     """
     kind = decision["decision"]
     if kind == "stop":

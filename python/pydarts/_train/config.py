@@ -165,7 +165,7 @@ class TrainConfig(metaclass=_Renaming):
         >>> resolved["weight_lr"], resolved["weight_lr_schedule"]
         (0.025, 'cosine')
         >>> print(str(resolved).splitlines()[0])
-        epochs            3  (default: 600)
+        epochs              3  (default: 600)
         """
         kind = settings_of(network)
 
