@@ -55,7 +55,7 @@ class Canvas:
         """The smallest letters in points."""
 
     def width(self, natural: float) -> float:
-        """Return the width in inches of the axes or the figure, for a figure that is `natural` inches wide."""
+        """Return the width of the axes or the figure, for a figure that is `natural` inches wide."""
         return inches(self._ax)[0] if self._ax else self._size((natural, 1.0))[0]
 
     def one(self, size: Size) -> Axes:
