@@ -87,6 +87,14 @@ def test_sequences_are_normalised_along_their_channels(tmp_path: Path) -> None:
     assert torch.allclose(ours, result.predict(X[:4]), atol=1e-4)
 
 
+def test_a_later_training_on_a_loader_replaces_it(bytes_of: Any) -> None:
+    first = trained(bytes_of)
+    x, y = torch.from_numpy(bytes_of[0]) / 255, torch.from_numpy(bytes_of[1])
+    config = pydarts.TrainConfig(epochs=1, batch_size=8, progress=False)
+    again = pydarts.train(first.network, DataLoader(TensorDataset(x, y), 8), config)
+    assert again.network.normalization is None
+
+
 def test_data_of_a_loader_are_prepared_by_the_loader(bytes_of: Any, tmp_path: Path) -> None:
     x, y = torch.from_numpy(bytes_of[0]) / 255, torch.from_numpy(bytes_of[1])
     result = trained(DataLoader(TensorDataset(x, y), 8))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, get_args, overload
 from .._results.history import frame
 from .._values import views
 from .._values.files import read_checked, user_path, write_atomically
-from .._values.plot import Plot, Style, drawing
+from .._values.plot import Plot, PlotOptions
 from .._values.words import listed, shown
 from .row import ACCURACY, BenchmarkScore, Measure, Origin, RowStatus, SearchRow
 from .table_file import as_text, benchmark_columns, benchmarks_of, columns_of, rows_of, values_of, written
@@ -19,6 +19,7 @@ from .table_file import as_text, benchmark_columns, benchmarks_of, columns_of, r
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
+    from typing_extensions import Unpack
 
 
 class Summary(NamedTuple):
@@ -170,18 +171,13 @@ class SearchTable(Sequence[SearchRow]):
     def plot(
         self,
         ax: Axes | None = None,
-        *,
-        path: str | os.PathLike[str] | None = None,
-        figsize: tuple[float, float] | None = None,
-        style: Style | None = None,
+        **options: Unpack[PlotOptions],
     ) -> Plot:
         """Plot the scores, one point per cell, with mean ± standard deviation of each origin.
 
         Args:
             ax: axes to draw into; None: a new figure.
-            path: name of a file to write.
-            figsize: width and height of a new figure in inches.
-            style: `"paper"` for a figure in a paper: see `plots.alphas`.
+            options: `path`, `figsize` and `style`, as of `plots.alphas`.
         """
         scores: dict[str, list[float]] = {
             origin: [row.score for row in self if row.origin == origin and row.score is not None]
@@ -189,7 +185,7 @@ class SearchTable(Sequence[SearchRow]):
         }
         means: dict[str, tuple[float, float]] = {origin: self.summary(origin)[:2] for origin in self._origins}
         about = {"name": self.measure.name, "percent": self.measure.percent}
-        return views.scores.scores(scores, means, **about, **drawing(ax, path, figsize, style))
+        return views.scores.scores(scores, means, **about, ax=ax, **options)
 
     def __repr__(self) -> str:
         found = [f"{_figures(self.summary(origin), self.measure)} {origin}" for origin in self._origins]

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .._values import views
-from .._values.plot import Plot, Style, drawing
+from .._values.plot import Plot, PlotOptions
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from typing_extensions import Unpack
 
     from .._values.config import SearchConfig
     from .._values.genotype import Genotype
@@ -38,13 +39,10 @@ class Plotted:
         *,
         cell: str | None = None,
         edges: Edges | None = None,
-        path: str | os.PathLike[str] | None = None,
-        figsize: tuple[float, float] | None = None,
-        style: Style | None = None,
+        **options: Unpack[PlotOptions],
     ) -> Plot:
         """Draw the mixing weights over time: `plots.alphas` of the trajectory."""
-        options = drawing(ax, path, figsize, style)
-        return views.plots.alphas(self.trajectory, cell=cell, edges=edges, **options)
+        return views.plots.alphas(self.trajectory, cell=cell, edges=edges, ax=ax, **options)
 
     def plot_weights(
         self,
@@ -53,13 +51,10 @@ class Plotted:
         at: int = -1,
         cell: str | None = None,
         edges: Edges | None = None,
-        path: str | os.PathLike[str] | None = None,
-        figsize: tuple[float, float] | None = None,
-        style: Style | None = None,
+        **options: Unpack[PlotOptions],
     ) -> Plot:
         """Draw the mixing weights at one point as a heat map: `plots.weights` of the trajectory."""
-        options = drawing(ax, path, figsize, style)
-        return views.plots.weights(self.trajectory, at=at, cell=cell, edges=edges, **options)
+        return views.plots.weights(self.trajectory, at=at, cell=cell, edges=edges, ax=ax, **options)
 
     def plot_supernet(
         self,
@@ -68,111 +63,78 @@ class Plotted:
         at: int = -1,
         cell: str | None = None,
         edges: Edges | None = None,
-        path: str | os.PathLike[str] | None = None,
-        figsize: tuple[float, float] | None = None,
-        style: Style | None = None,
+        **options: Unpack[PlotOptions],
     ) -> Plot:
         """Draw every edge of the search network's cells at one point: `plots.supernet_cell`."""
-        options = drawing(ax, path, figsize, style)
-        return views.plots.supernet_cell(self.trajectory, at=at, cell=cell, edges=edges, **options)
+        return views.plots.supernet_cell(self.trajectory, at=at, cell=cell, edges=edges, ax=ax, **options)
 
     def plot_cells(
         self,
         ax: Axes | None = None,
-        *,
-        path: str | os.PathLike[str] | None = None,
-        figsize: tuple[float, float] | None = None,
-        style: Style | None = None,
+        **options: Unpack[PlotOptions],
     ) -> Plot:
         """Draw the derived cells as graphs: `plots.cells` of the genotype."""
-        options = drawing(ax, path, figsize, style)
-        return views.plots.cells(self.genotype, **options)
+        return views.plots.cells(self.genotype, ax=ax, **options)
 
     def plot_entropy(
         self,
         ax: Axes | None = None,
-        *,
-        path: str | os.PathLike[str] | None = None,
-        figsize: tuple[float, float] | None = None,
-        style: Style | None = None,
+        **options: Unpack[PlotOptions],
     ) -> Plot:
         """Draw the mean entropy of the mixing weights over time: `plots.entropy`."""
-        options = drawing(ax, path, figsize, style)
-        return views.plots.entropy(self.trajectory, **options)
+        return views.plots.entropy(self.trajectory, ax=ax, **options)
 
     def plot_skips(
         self,
         ax: Axes | None = None,
-        *,
-        path: str | os.PathLike[str] | None = None,
-        figsize: tuple[float, float] | None = None,
-        style: Style | None = None,
+        **options: Unpack[PlotOptions],
     ) -> Plot:
         """Draw how many skip connections the genotype has over time: `plots.skips`."""
-        options = drawing(ax, path, figsize, style)
-        return views.plots.skips(self.trajectory, **options)
+        return views.plots.skips(self.trajectory, ax=ax, **options)
 
     def plot_edges(
         self,
         ax: Axes | None = None,
         *,
         cell: str | None = None,
-        path: str | os.PathLike[str] | None = None,
-        figsize: tuple[float, float] | None = None,
-        style: Style | None = None,
+        **options: Unpack[PlotOptions],
     ) -> Plot:
         """Draw the weights of edges over time, of a search with `edge_normalization`: `plots.edges`."""
-        options = drawing(ax, path, figsize, style)
-        return views.plots.edges(self.trajectory, cell=cell, **options)
+        return views.plots.edges(self.trajectory, cell=cell, ax=ax, **options)
 
     def plot_losses(
         self,
         ax: Axes | None = None,
-        *,
-        path: str | os.PathLike[str] | None = None,
-        figsize: tuple[float, float] | None = None,
-        style: Style | None = None,
+        **options: Unpack[PlotOptions],
     ) -> Plot:
         """Draw training and validation losses, or perplexities of text: `plots.losses`."""
         words = self.config.resolved_space.kind == "recurrent"
-        options = drawing(ax, path, figsize, style)
-        return views.plots.losses(self.history, words=words, trajectory=self.trajectory, **options)
+        return views.plots.losses(self.history, words=words, trajectory=self.trajectory, ax=ax, **options)
 
     def plot_accuracies(
         self,
         ax: Axes | None = None,
-        *,
-        path: str | os.PathLike[str] | None = None,
-        figsize: tuple[float, float] | None = None,
-        style: Style | None = None,
+        **options: Unpack[PlotOptions],
     ) -> Plot:
         """Draw training and validation accuracies: `plots.accuracies`."""
-        options = drawing(ax, path, figsize, style)
-        return views.plots.accuracies(self.history, **options)
+        return views.plots.accuracies(self.history, ax=ax, **options)
 
     def plot_metrics(
         self,
         ax: Axes | None = None,
-        *,
-        path: str | os.PathLike[str] | None = None,
-        figsize: tuple[float, float] | None = None,
-        style: Style | None = None,
+        **options: Unpack[PlotOptions],
     ) -> Plot:
         """Draw the values of the metric: `plots.metrics`."""
-        options = drawing(ax, path, figsize, style)
-        return views.plots.metrics(self.history, mode=self.config.metric_mode, **options)
+        return views.plots.metrics(self.history, mode=self.config.metric_mode, ax=ax, **options)
 
     def plot_diagnostics(
         self,
         ax: Axes | None = None,
         *,
         names: Sequence[str] | str | None = None,
-        path: str | os.PathLike[str] | None = None,
-        figsize: tuple[float, float] | None = None,
-        style: Style | None = None,
+        **options: Unpack[PlotOptions],
     ) -> Plot:
         """Draw the parameters and measurements of the algorithm over the epochs: `plots.diagnostics`."""
-        options = drawing(ax, path, figsize, style)
         return views.plots.diagnostics(
             self.history, names=names, trajectory=self.trajectory, stop=self.config.stop, **options
         )

@@ -13,7 +13,7 @@ from .._results.history import History, TrainRecord, record_from
 from .._results.result import Status
 from .._values import views
 from .._values.files import about_in, about_of, read_checked, user_path, write_together
-from .._values.plot import Plot, Style, drawing
+from .._values.plot import Plot, PlotOptions
 from ..nn import LanguageModel, Network
 from ..nn._cost import number_of_weights
 from ..nn._files import load_network, network_bytes
@@ -24,6 +24,7 @@ from .task import Evaluation, best_record
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from typing_extensions import Unpack as Options
 
     from .._data.pairs import Unpack
     from .._search.metrics import MetricFunction
@@ -169,38 +170,28 @@ class TrainResult:
     def plot_losses(
         self,
         ax: Axes | None = None,
-        *,
-        path: str | os.PathLike[str] | None = None,
-        figsize: tuple[float, float] | None = None,
-        style: Style | None = None,
+        **options: Options[PlotOptions],
     ) -> Plot:
         """Draw training and validation losses, or perplexities of text: `plots.losses`."""
-        options = drawing(ax, path, figsize, style)
-        return views.plots.losses(self.history, words=isinstance(self.network, LanguageModel), **options)
+        return views.plots.losses(
+            self.history, words=isinstance(self.network, LanguageModel), ax=ax, **options
+        )
 
     def plot_accuracies(
         self,
         ax: Axes | None = None,
-        *,
-        path: str | os.PathLike[str] | None = None,
-        figsize: tuple[float, float] | None = None,
-        style: Style | None = None,
+        **options: Options[PlotOptions],
     ) -> Plot:
         """Draw training and validation accuracies: `plots.accuracies`."""
-        options = drawing(ax, path, figsize, style)
-        return views.plots.accuracies(self.history, **options)
+        return views.plots.accuracies(self.history, ax=ax, **options)
 
     def plot_metrics(
         self,
         ax: Axes | None = None,
-        *,
-        path: str | os.PathLike[str] | None = None,
-        figsize: tuple[float, float] | None = None,
-        style: Style | None = None,
+        **options: Options[PlotOptions],
     ) -> Plot:
         """Draw the values of the metric: `plots.metrics`."""
-        options = drawing(ax, path, figsize, style)
-        return views.plots.metrics(self.history, mode=self.config.metric_mode or "max", **options)
+        return views.plots.metrics(self.history, mode=self.config.metric_mode or "max", ax=ax, **options)
 
     def _repr_html_(self) -> str:
         changed = not_published(self.config, settings_of(self.network))

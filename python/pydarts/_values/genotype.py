@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import os
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
@@ -13,13 +12,13 @@ from .. import _core
 from . import notations, views
 from .notations import Edges, Genes
 from .operation import Operation, named
-from .plot import Plot, Style, drawing
+from .plot import Plot, PlotOptions
 from .record import Record, without_mark
 from .space import Space, as_space
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from typing_extensions import Self
+    from typing_extensions import Self, Unpack
 
 Gene: TypeAlias = tuple[str | Operation, int]
 Given: TypeAlias = Iterable[Gene] | Iterable[Iterable[Gene]]
@@ -265,13 +264,10 @@ class Genotype(Record, _core.Genotype):
     def plot(
         self,
         ax: Axes | None = None,
-        *,
-        path: str | os.PathLike[str] | None = None,
-        figsize: tuple[float, float] | None = None,
-        style: Style | None = None,
+        **options: Unpack[PlotOptions],
     ) -> Plot:
         """Draw the cells as graphs: `plots.cells`."""
-        return views.plots.cells(self, **drawing(ax, path, figsize, style))
+        return views.plots.cells(self, ax=ax, **options)
 
     def to_dot(self) -> str:
         """Return the cells in the DOT language of Graphviz, one cluster per cell.

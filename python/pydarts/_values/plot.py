@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, overload
 
 from .files import user_path, write_atomically
 
@@ -17,6 +17,15 @@ if TYPE_CHECKING:
 
 Style: TypeAlias = Literal["paper"]
 """`"paper"`: as wide as a column or a page, letters of at least 7 points, lines that differ in grey."""
+
+
+class PlotOptions(TypedDict, total=False):
+    """What all plot functions take, next to `ax`; `plots.alphas` describes them."""
+
+    path: str | os.PathLike[str] | None
+    figsize: tuple[float, float] | None
+    style: Style | None
+
 
 _SHARP = 2.0  # pixels of a picture in a notebook per pixel of the figure
 
@@ -138,16 +147,6 @@ class Plot(Sequence["Axes"]):
         plt.close(self.figure)
         width, height = (int(int.from_bytes(png[start : start + 4], "big") / _SHARP) for start in (16, 20))
         return png, {"width": width, "height": height}
-
-
-def drawing(
-    ax: Axes | None,
-    path: str | os.PathLike[str] | None,
-    figsize: tuple[float, float] | None,
-    style: Style | None,
-) -> dict[str, Any]:
-    """Return the arguments that all plot functions have."""
-    return {"ax": ax, "path": path, "figsize": figsize, "style": style}
 
 
 def _in_notebook() -> bool:

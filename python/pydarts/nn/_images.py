@@ -29,9 +29,10 @@ class Normalization(NamedTuple):
 
 
 def know_normalization(network: nn.Module, mean: Sequence[float] | None, std: Sequence[float] | None) -> None:
-    """Tell a network of images how its training normalised arrays; nothing for other data and networks."""
-    if isinstance(network, ImageNetwork) and mean is not None and std is not None:
-        network.normalization = Normalization(tuple(mean), tuple(std))
+    """Tell a network of images how its training normalised arrays; None: a loader prepared the data."""
+    if isinstance(network, ImageNetwork):
+        known = mean is not None and std is not None
+        network.normalization = Normalization(tuple(mean or ()), tuple(std or ())) if known else None
 
 
 class ImageNetwork(CheckedModule):
