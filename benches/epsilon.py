@@ -61,7 +61,7 @@ def main() -> None:
         layers=given.layers,
         in_channels=x.shape[1],
         image_size=tuple(x.shape[2:]),
-        dtype="float64",
+        precision="float64",
         config=config,
     )
     draws = batches(x, y, given.batch, given.seed)
@@ -114,7 +114,7 @@ def compare(net: Supernet, train: Batch, valid: Batch, xi: float) -> list[tuple[
     def gradient(method: str, epsilon: float | None = None) -> Tensor:
         return flat(net.arch_gradient(train, valid, method, xi, epsilon, momentum))  # type: ignore[arg-type]
 
-    first = flat(virtual(net, train, xi, momentum).arch_gradient(valid=valid, method="first_order"))
+    first = flat(virtual(net, train, xi, momentum).arch_gradient(valid=valid, hypergradient="first_order"))
     exact = gradient("unrolled_exact") - first
     found = []
     for epsilon in EPSILONS:
@@ -133,7 +133,7 @@ def virtual(net: Supernet, train: Batch, xi: float, momentum: dict[str, Tensor])
     for (name, w), g in zip(weights.items(), gradients, strict=True):
         step = config.weight_momentum * momentum[name] + g + config.weight_decay * w.detach()
         state[name] = w.detach() - xi * step
-    other = Supernet(dtype="float64", config=config)
+    other = Supernet(precision="float64", config=config)
     other.load_state_dict(state)
     other.set_alphas(net.alphas)
     return other

@@ -66,7 +66,7 @@ def measure(
         weight_lr=given.rate,
         weight_lr_min=given.rate,
     )
-    net = Supernet(vocabulary=2000, units=given.units, dtype="float64", config=config)
+    net = Supernet(vocabulary=2000, units=given.units, precision="float64", config=config)
     segments = iter(
         (columns[begin : begin + given.bptt], columns[begin + 1 : begin + 1 + given.bptt])
         for begin in range(0, len(columns) - given.bptt, given.bptt)

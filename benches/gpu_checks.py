@@ -55,9 +55,9 @@ def network(space: str, precision: str, device: str, size: Size, method: str) ->
     options: dict[str, Any] = {"space": space, "hypergradient": method, "batch_size": size.batch}
     if space == "darts-rnn":
         config = SearchConfig.from_dict(options | RECURRENT)
-        return Supernet(vocabulary=WORDS, units=UNITS, dtype=precision, device=device, config=config)
+        return Supernet(vocabulary=WORDS, units=UNITS, precision=precision, device=device, config=config)
     sizes = {"channels": size.channels, "layers": size.layers, "image_size": size.size, "nodes": size.nodes}
-    return Supernet(dtype=precision, device=device, config=SearchConfig.from_dict(options), **sizes)
+    return Supernet(precision=precision, device=device, config=SearchConfig.from_dict(options), **sizes)
 
 
 def batches(space: str, size: Size, device: str, dtype: torch.dtype) -> tuple[Batch, Batch]:
@@ -168,7 +168,7 @@ def published(part: Part, device: str) -> None:
     """The network of the published size, whose shapes select other kernels, against float32 on the CPU."""
     part.go_on("the published size")
     config = SearchConfig.from_dict({"batch_size": 16})
-    here, there = (Supernet(dtype="float32", device=where, config=config) for where in ("cpu", device))
+    here, there = (Supernet(precision="float32", device=where, config=config) for where in ("cpu", device))
     valid = random_batch(16, 32, seed=1)
     there_valid = (valid[0].to(device), valid[1].to(device))
     one, other = here.loss(*valid), there.loss(*there_valid)

@@ -102,7 +102,7 @@ def network(setting: Setting) -> Supernet:
         image_size=setting.size,
         nodes=setting.nodes,
         operations=setting.operations,
-        dtype=setting.numbers,
+        precision=setting.numbers,
         device=setting.device,
         config=config,
     )

@@ -100,11 +100,13 @@ def implicit() -> Figure:
     figure, (axis,) = panels()
     network = FunctionNetwork(toy, weights={"w": 2.0}, alphas={"alpha": 2.0})
     cfg = pydarts.SearchConfig(relaxation="identity", weight_decay=0.0, weight_momentum=0.0, progress=False)
-    model = pydarts.SearchModule(network, config=cfg, dtype="float64")
+    model = pydarts.SearchModule(network, config=cfg, precision="float64")
     train, valid = ((torch.full((1,), kind), torch.zeros(1)) for kind in (1.0, 0.0))
 
     def gradient(method: Any) -> float:
-        return float(model.arch_gradient(train=train, valid=valid, method=method, xi=0.1)["alpha"].sum())
+        return float(
+            model.arch_gradient(train=train, valid=valid, hypergradient=method, xi=0.1)["alpha"].sum()
+        )
 
     terms = range(13)
     neumann = [gradient(algorithms.Neumann(terms=k)) for k in terms]

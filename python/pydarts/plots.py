@@ -7,6 +7,8 @@ distinguishable with any colour vision. `result.plot_alphas()` and similar metho
 
 from __future__ import annotations
 
+from typing import Any
+
 from ._show.plots.alphas import alphas
 from ._show.plots.animation import animate
 from ._show.plots.benchmark import benchmark
@@ -16,7 +18,8 @@ from ._show.plots.curves import accuracies, entropy, losses, metrics, skips
 from ._show.plots.edges import edges
 from ._show.plots.heat_map import weights
 from ._show.plots.measured import diagnostics
-from ._show.plots.supernet import supernet_cell
+from ._show.plots.supernet import supernet
+from ._values.hints import hint
 from ._values.plot import Plot
 
 __all__ = [
@@ -33,9 +36,20 @@ __all__ = [
     "losses",
     "metrics",
     "skips",
-    "supernet_cell",
+    "supernet",
     "weights",
 ]
+
+
+_FORMERLY = {"supernet_cell": "supernet"}
+
+
+def __getattr__(name: str) -> Any:
+    """Return a function by the name that it had in earlier versions, with a warning."""
+    if name not in _FORMERLY:
+        raise AttributeError(f"module 'pydarts.plots' has no attribute {name!r}")
+    hint(f"`plots.{name}` is now `plots.{_FORMERLY[name]}`", DeprecationWarning)
+    return globals()[_FORMERLY[name]]
 
 
 def __dir__() -> list[str]:

@@ -60,7 +60,7 @@ def cost(
             raise Problem(f"{named(network)}: for the network of a genotype only; add a genotype", USAGE)
         net = pydarts.Supernet(config=pydarts.SearchConfig().replace(**choices))
         found = _sized(net.cost(), net.config.image_size)
-        return Answer(found, [_lines(found, f"search network, batches of {net.config.batch_size}")])
+        return Answer(found, [f"search network, batches of {net.config.batch_size}", _table(found)])
     foreign = {name: value for name, value in given.items() if name not in _BOTH}
     if foreign:
         raise Problem(f"{named(foreign)}: for a search network only; leave out {cut(source)!r}", USAGE)
@@ -82,7 +82,7 @@ def cost(
 
         found = _sized(found, example(built, image_size, None, batch=1)[0].shape[2:])
     title = ", ".join(f"{name} {value}" for name, value in built.arguments.items())
-    return Answer(found | {"network": built.arguments}, [_lines(found, title)])
+    return Answer(found | {"network": built.arguments}, [title, _table(found)])
 
 
 def _sizes(config: SearchConfig) -> dict[str, Any]:
@@ -97,10 +97,10 @@ def _sized(found: dict[str, int], image_size: Sequence[int] | None) -> dict[str,
     return found if image_size is None else found | {"image_size": list(image_size)}
 
 
-def _lines(found: dict[str, Any], title: str) -> Any:
+def _table(found: dict[str, Any]) -> Any:
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left", box=None, show_header=False)
+    table = Table(box=None, show_header=False)
     for name, value in found.items():
         shown = "x".join(map(str, value)) if isinstance(value, list) else f"{value:,}"
         table.add_row(name.replace("_", " "), shown)

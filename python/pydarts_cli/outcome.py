@@ -66,11 +66,12 @@ def ended(
 ) -> Answer:
     """Return the answer for a run: the data of every run, `more` data of this kind of run, and its text."""
     last = result.history[-1:].to_dicts()
+    best = result.best
     data = {
         "status": result.status,
         "out": str(out),
         "epochs": len(result.history),
-        "best_epoch": result.best,
+        "best_epoch": None if best is None else best.epoch,
         "last": last[0] if last else None,
         **more,
     }

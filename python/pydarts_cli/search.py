@@ -201,9 +201,10 @@ def summary(result: SearchResult) -> str:
 
     algorithm = f", {result.config.algorithm}" if result.config.algorithm else ""
     text = f"{result.status} after {reached(result)}{algorithm}"
-    if not result.history or result.best is None:
+    best = result.best
+    if best is None:
         return text
-    last, best = result.history[-1], result.history[result.best]
+    last = result.history[-1]
     if hasattr(result, "genotype") and result.config.resolved_space.kind == "recurrent":
         said = f"validation perplexity {last.valid_perplexity:.1f}, training {last.train_perplexity:.1f}"
     else:

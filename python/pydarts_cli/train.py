@@ -197,9 +197,10 @@ def _summary(result: TrainResult) -> str:
     from pydarts._results.ending import reached
 
     text = f"{result.status} after {reached(result)}"
-    if not result.history or result.best is None:
+    best = result.best
+    if best is None:
         return text
-    last, best = result.history[-1], result.history[result.best]
+    last = result.history[-1]
     if result.network.genotype.kind == "recurrent":
         score = (
             f"validation perplexity {last.valid_perplexity:.1f} (best {best.valid_perplexity:.1f} in epoch"

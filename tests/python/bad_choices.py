@@ -37,7 +37,7 @@ def an_unknown_method(_: Path) -> object:
 def an_unknown_method_of_the_supernet(_: Path) -> object:
     net = pydarts.Supernet(channels=2, layers=3, num_classes=4, in_channels=1, image_size=8)
     batch = batches(1)[0]
-    return net.arch_gradient(batch, batch, method="second_order")  # type: ignore[arg-type]
+    return net.arch_gradient(batch, batch, hypergradient="second_order")  # type: ignore[arg-type]
 
 
 @row(pydarts.ConfigError, "device.*cuda")
@@ -52,7 +52,7 @@ def an_unknown_precision(_: Path) -> object:
 
 @row(pydarts.ConfigError, "dtype.*float32.*float64")
 def an_unknown_dtype_of_the_supernet(_: Path) -> object:
-    return pydarts.Supernet(dtype="float16")
+    return pydarts.Supernet(precision="float16")
 
 
 @row(pydarts.ConfigError, "epochs")

@@ -42,6 +42,6 @@ class MaskedPartial(Partial):
 
 def share_masks(ours: pydarts.Supernet, theirs: Any, train: Batch, valid: Batch) -> dict[str, Any]:
     """Draw the masks of the next step for these batches, and let the reference see them."""
-    ours.arch_gradient(train=train, valid=valid, method="unrolled")
+    ours.arch_gradient(train=train, valid=valid, hypergradient="unrolled")
     theirs.masks = ours.masks()
     return dict(theirs.masks)

@@ -130,7 +130,7 @@ class OwnSetup(Setup):
             num_classes=self.num_classes,
             in_channels=self.in_channels,
             image_size=self.size,
-            dtype="float64",
+            precision="float64",
             seed=self.seed,
             config=pydarts.SearchConfig(**config) if config else None,
         )

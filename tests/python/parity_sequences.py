@@ -55,7 +55,7 @@ class Sequences(Setup):
             num_classes=self.num_classes,
             in_channels=self.in_channels,
             image_size=self.length,
-            dtype="float64",
+            precision="float64",
             seed=self.seed,
             config=pydarts.SearchConfig(passes=self.passes, **config),
         )

@@ -59,7 +59,7 @@ class Stages(Setup):
             num_classes=self.num_classes,
             in_channels=self.in_channels,
             image_size=self.size,
-            dtype=dtype,
+            precision=dtype,
             seed=self.seed,
             config=pydarts.SearchConfig(space=self.space(), **(DARTS | config)),
         )

@@ -45,7 +45,7 @@ class Setup:
             relaxation=as_option(self.relaxation),
             perturbation=self.perturbation,
         )
-        net = pydarts.Supernet(vocabulary=self.words, units=self.units, dtype="float64", config=config)
+        net = pydarts.Supernet(vocabulary=self.words, units=self.units, precision="float64", config=config)
         generator = torch.Generator().manual_seed(2)
         state = net.state_dict()
         # As large as what they multiply: with the published ±0.04 nearly everything is linear.

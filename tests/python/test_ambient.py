@@ -229,7 +229,7 @@ def supernet() -> list[Any]:
     batch = (X[:8].astype(np.float32), Y[:8])
     found = [net.logits(batch[0]), net.loss(*batch), *net.evaluate(*batch)]
     for method in ("first_order", "unrolled", "unrolled_exact"):
-        found += net.arch_gradient(batch, batch, method=method).values()
+        found += net.arch_gradient(batch, batch, hypergradient=method).values()
     found += net.step(batch, batch)
     other = pydarts.Supernet(config=MODEL)
     other.load_state_dict(net.state_dict())

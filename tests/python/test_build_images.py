@@ -28,7 +28,7 @@ def restricted(
         num_classes=5,
         in_channels=in_channels,
         image_size=size,
-        dtype="float64",
+        precision="float64",
     )
     alphas = {}
     for table, genes in (("normal", genotype.normal), ("reduce", genotype.reduce)):
@@ -80,7 +80,7 @@ def test_it_is_the_search_network_restricted_to_the_genotype(
         num_classes=5,
         in_channels=in_channels,
         image_size=size,
-        dtype="float64",
+        precision="float64",
         config=config.replace(arch_start_epoch=1),
     )
     same.load_state_dict(net.state_dict())

@@ -222,7 +222,7 @@ def test_a_trained_network_that_inherits_everything_computes_what_the_search_com
         config = pydarts.SearchConfig(
             space=space, channels=4, layers=3, image_size=length, in_channels=2, num_classes=3
         )
-        net = pydarts.Supernet(config=config, dtype="float64")
+        net = pydarts.Supernet(config=config, precision="float64")
         genotype = pydarts.derive(net.alphas, space)
         network = build(genotype, causal=True, pool_norm=True, stem="cifar", **SMALL).double()
         network.load_state_dict(net.state_dict(), strict=False)

@@ -51,7 +51,7 @@ CALLS: dict[str, Row] = {
     "train(net, X, y)": (pydarts.ConfigError, ("(X, y), cfg",), lambda: a_train(network(), X, Y)),
     "an option": (TypeError, ("`epochs`", "SearchConfig(epochs=1)"), lambda: a_search((X, Y), epochs=1)),
     "config=": (TypeError, ("`config`", "`cfg`"), lambda: a_search((X, Y), config=make_config())),
-    "data=": (TypeError, ("`data`", "`loader`"), lambda: a_search(data=(X, Y))),
+    "arrays=": (TypeError, ("`arrays`", "`data`"), lambda: a_search(arrays=(X, Y))),
     "criterion=": (TypeError, ("`loss`",), lambda: a_search((X, Y), criterion=print)),
     "lr=": (TypeError, ("`lr`",), lambda: a_search((X, Y), lr=1)),
     "an option of train": (

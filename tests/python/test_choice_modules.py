@@ -86,7 +86,7 @@ def test_a_search_step_is_that_of_the_plain_statement(spec: nested.Spec, method:
     train, valid = nested.batch(1), nested.batch(2)
     more = {} if method == "first_order" else {"xi": 0.1}
     expected, _ = METHODS[method](plain, train, valid, **more)  # type: ignore[arg-type]
-    found = ours.arch_gradient(train=train, valid=valid, method=method, xi=0.1)
+    found = ours.arch_gradient(train=train, valid=valid, hypergradient=method, xi=0.1)
     for name, gradient in expected.items():
         assert relative(found[name], gradient) <= TOLERANCE[method], name
     search = reference.Search(plain, method=method, arch_lr=0.01, published=False)  # type: ignore[arg-type]

@@ -64,7 +64,7 @@ def pair(
     model = written(setup)
     model.take(compiled.state_dict())
     config = pydarts.SearchConfig(**options)
-    own = pydarts.SearchModule(model, config, loss=loss, dtype="float64")
+    own = pydarts.SearchModule(model, config, loss=loss, precision="float64")
     own.set_alphas(compiled.alphas)
     return own, compiled, plain
 
@@ -149,7 +149,7 @@ def test_gradients_are_those_of_the_compiled_space(setup: Setup, method: str) ->
     own, compiled, plain = pair(setup)
     train, valid = setup.batches(2)
     momentum = setup.buffers(plain)
-    found = own.arch_gradient(train=train, valid=valid, method=method, xi=XI, momentum=here(momentum))
+    found = own.arch_gradient(train=train, valid=valid, hypergradient=method, xi=XI, momentum=here(momentum))
     expected = compiled.arch_gradient(train, valid, method, XI, momentum=momentum)
     assert {table: gradient.shape for table, gradient in found.items()} == {
         table: gradient.shape for table, gradient in expected.items()
@@ -163,7 +163,7 @@ def test_gradients_are_those_of_the_compiled_space(setup: Setup, method: str) ->
 def test_gradients_under_every_relaxation_are_those_of_the_compiled_space(method: str, name: str) -> None:
     own, compiled, _ = pair(SMALL, relaxation=as_option(RELAXATIONS[name]))
     train, valid = SMALL.batches(2)
-    found = own.arch_gradient(train=train, valid=valid, method=method, xi=XI)
+    found = own.arch_gradient(train=train, valid=valid, hypergradient=method, xi=XI)
     expected = compiled.arch_gradient(train, valid, method, XI)
     assert distance(flat(found), flat(expected)) <= GRADIENT[method]
 
@@ -273,7 +273,7 @@ def searched(
     }
     config = pydarts.SearchConfig(**space, **common)
     model = written(setup)
-    model.take(pydarts.Supernet(config=config, dtype="float64").state_dict())
+    model.take(pydarts.Supernet(config=config, precision="float64").state_dict())
     own = pydarts.SearchConfig(**common)
     return pydarts.search(data, own, network=model), pydarts.search(of_space or data, config)
 

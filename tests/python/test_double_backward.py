@@ -35,7 +35,7 @@ def test_gradients_are_those_of_double_backward_by_hand(name: str, method: str) 
     if method != "first_order":
         more = {"xi": XI, "momentum_buffers": twins.momentum(), "momentum": 0.9, "weight_decay": 3e-4}
     found = twins.ours.arch_gradient(
-        train=train, valid=valid, method=method, xi=XI, momentum=more.get("momentum_buffers")
+        train=train, valid=valid, hypergradient=method, xi=XI, momentum=more.get("momentum_buffers")
     )
     if method == "first_order":
         assert len(twins.recorder.passes) == 1
@@ -56,7 +56,7 @@ def test_the_second_order_term_is_not_zero(name: str) -> None:
     twins = Twins(name)
     train, valid = batches(name, 2)
     gradients = {
-        xi: flat(twins.ours.arch_gradient(train=train, valid=valid, method="unrolled_exact", xi=xi))
+        xi: flat(twins.ours.arch_gradient(train=train, valid=valid, hypergradient="unrolled_exact", xi=xi))
         for xi in (0.0, XI)
     }
     assert distance(gradients[0.0], gradients[XI]) > 1e-3
@@ -112,10 +112,12 @@ def test_float32_runs_twice_differentiable_kernels(name: str) -> None:
     for dtype in (torch.float64, torch.float32):
         torch.manual_seed(1)
         model = MODELS[name](Parts(False, Recorder())).to(dtype)
-        net = pydarts.SearchModule(model, loss=F.cross_entropy, dtype=str(dtype).removeprefix("torch."))
+        net = pydarts.SearchModule(model, loss=F.cross_entropy, precision=str(dtype).removeprefix("torch."))
         train, valid = batches(name, 2, dtype)
-        gradients[dtype] = flat(net.arch_gradient(train=train, valid=valid, method="unrolled_exact", xi=1.0))
-        first = flat(net.arch_gradient(train=train, valid=valid, method="first_order"))
+        gradients[dtype] = flat(
+            net.arch_gradient(train=train, valid=valid, hypergradient="unrolled_exact", xi=1.0)
+        )
+        first = flat(net.arch_gradient(train=train, valid=valid, hypergradient="first_order"))
         assert not torch.equal(gradients[dtype], first)
     assert gradients[torch.float32].dtype == torch.float32
     assert distance(gradients[torch.float32].double(), gradients[torch.float64]) < 1e-3

@@ -176,7 +176,7 @@ def test_removed_and_decided_candidates_keep_the_weight_of_their_edge() -> None:
     train, valid = setup.batches(2)
     net._net.decide(json.dumps({"decision": "mask", "table": "normal", "row": 0, "columns": [1]}))
     net._net.decide(json.dumps({"decision": "freeze", "table": "normal", "row": 1, "column": 0}))
-    gradient = net.arch_gradient(train=train, valid=valid, method="first_order", xi=0.0)
+    gradient = net.arch_gradient(train=train, valid=valid, hypergradient="first_order", xi=0.0)
     assert gradient["normal"][0, 1] == 0 and bool((gradient["normal"][1] == 0).all())
     assert bool((gradient["normal.beta"][:2] != 0).all())
     for decision in (

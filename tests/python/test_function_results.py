@@ -9,6 +9,7 @@ import numpy as np
 import pydarts
 import pytest
 import torch
+from best import best_epoch
 from functions import CANDIDATES, A, W, X, Y, config, data, mixed, product, regression
 from pydarts.nn import FunctionNetwork
 from searches import Listener
@@ -143,7 +144,7 @@ def test_there_is_no_accuracy_without_a_number_of_correct_predictions(tmp_path: 
     assert listener.steps
     assert {*rates, *(info.train_accuracy for info in listener.steps)} == {None}
     losses = [record.valid_loss for record in result.history]
-    assert result.best == losses.index(min(losses))
+    assert best_epoch(result) == losses.index(min(losses))
     assert str(result.history) and result._repr_html_() and str(result.diagnostics())
     result.save(tmp_path)
     assert pydarts.SearchResult.load(tmp_path).history[0].valid_accuracy is None

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from best import best_epoch
 from browser import chromium, opened
 from PIL import Image
 from pydarts import (
@@ -135,7 +136,10 @@ def test_a_result_shows_its_end_its_cells_and_its_last_epochs(tiny_result: Searc
     page = shown(tiny_result)
     last, config = tiny_result.history[-1], tiny_result.config
     assert page.has("SearchResult", "complete, 2 of 2 epochs") and page.tags.count("svg") == 1
-    assert f"in epoch {(tiny_result.best or 0) + 1}" in page.said[page.said.index("validation accuracy") + 1]
+    assert (
+        f"in epoch {(best_epoch(tiny_result) or 0) + 1}"
+        in page.said[page.said.index("validation accuracy") + 1]
+    )
     assert page.has("skip connections", str(tiny_result.genotype.skip_connections))
     assert any(text.startswith(f"{last.valid_accuracy:.2%}, best ") for text in page.said)
     assert page.has(str(last.epoch + 1), f"{last.train_loss:.4f}", f"{last.valid_loss:.4f}")

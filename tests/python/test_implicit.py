@@ -82,7 +82,7 @@ def test_user_defined_operations_are_differentiated_exactly(name: str, method: N
 def test_user_defined_networks_are_differentiated_exactly(name: str, method: Name) -> None:
     twins = Twins(name)
     train, valid = batches(name, 2)
-    found = twins.ours.arch_gradient(train=train, valid=valid, method=method, xi=0.1)
+    found = twins.ours.arch_gradient(train=train, valid=valid, hypergradient=method, xi=0.1)
     twins.share_masks(training=-1)
     expected, _ = reference.METHODS[method](twins.theirs, train, valid, xi=0.1, criterion=twins.criterion)
     assert distance(flat(found), flat(expected)) <= GRADIENT
@@ -93,7 +93,7 @@ def test_recurrent_cells_are_differentiated_exactly(method: Name) -> None:
     setup = test_language.Setup()
     ours, theirs = setup.twins()
     train, valid = setup.segment(1), setup.segment(2)
-    found = ours.arch_gradient(train, valid, method=method, xi=0.5)["recurrent"]
+    found = ours.arch_gradient(train, valid, hypergradient=method, xi=0.5)["recurrent"]
     streams = (setup.beginning(), setup.beginning())
     expected, _ = reference.METHODS[method](
         theirs, (*train, streams[0]), (*valid, streams[1]), xi=0.5, weight_decay=5e-7
@@ -168,7 +168,7 @@ DECAY = 1.0
 def smooth(method: Any = "first_order", **options: Any) -> pydarts.SearchModule:
     network = FunctionNetwork(smooth_loss, W, ALPHA)
     config = pydarts.SearchConfig(hypergradient=method, weight_decay=DECAY, **options)
-    return pydarts.SearchModule(network, config, dtype="float64")
+    return pydarts.SearchModule(network, config, precision="float64")
 
 
 def smooth_batches() -> list[tuple[Tensor, Tensor]]:
@@ -244,7 +244,7 @@ def test_trap_1_19_b_products_of_all_terms_see_one_training_batch() -> None:
         seen.append((float(batch[0].sum()), float(drop.sum())))
         return smooth_loss(w, m, (batch[0] * (drop > 0.5), batch[1]))
 
-    net = pydarts.SearchModule(FunctionNetwork(loss, W, ALPHA), dtype="float64")
+    net = pydarts.SearchModule(FunctionNetwork(loss, W, ALPHA), precision="float64")
     train, valid = smooth_batches()
     net.arch_gradient(train, valid, Neumann(terms=3), 0.1)
     assert len(seen) == 5  # the validation loss, three products with H and the mixed product
@@ -257,7 +257,7 @@ def test_a_training_batch_is_required() -> None:
     net, (_, valid) = smooth(), smooth_batches()
     for method in METHODS:
         with pytest.raises(pydarts.DataError):
-            net.arch_gradient(valid=valid, method=method)
+            net.arch_gradient(valid=valid, hypergradient=method)
 
 
 @pytest.mark.parametrize("method", [*METHODS, Neumann(terms=7), ConjugateGradient(damping=0.25)], ids=str)

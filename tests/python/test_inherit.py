@@ -51,7 +51,7 @@ def test_all_but_what_batch_norm_learns_is_copied_and_the_report_says_so(found: 
 
 def test_a_network_that_inherits_computes_what_the_search_network_does(found: pydarts.SearchResult) -> None:
     space = found.config.resolved_space
-    search_network = pydarts.Supernet(config=found.config, dtype="float64")
+    search_network = pydarts.Supernet(config=found.config, precision="float64")
     search_network.load_state_dict({name: value.double() for name, value in found.state_dict.items()})
     alphas = {}
     for table, genes in (("normal", found.genotype.normal), ("reduce", found.genotype.reduce)):

@@ -68,7 +68,7 @@ def test_gradients_by_alpha_are_those_of_plain_pytorch(method: str) -> None:
     setup = Setup()
     ours, theirs = setup.twins()
     train, valid = setup.segment(1), setup.segment(2)
-    found = ours.arch_gradient(train, valid, method=method, xi=20.0)["recurrent"]  # type: ignore[arg-type]
+    found = ours.arch_gradient(train, valid, hypergradient=method, xi=20.0)["recurrent"]  # type: ignore[arg-type]
     more = (
         {} if method == "first_order" else {"xi": 20.0, "momentum": 0.0, "weight_decay": 5e-7, "clip": 0.25}
     )
@@ -128,7 +128,7 @@ def test_any_cell_has_the_gradients_of_plain_pytorch(
     ours, theirs = setup.twins()
     train, valid = setup.segment(1), setup.segment(2)
     for method in ("first_order", "unrolled_exact"):
-        found = ours.arch_gradient(train, valid, method=method, xi=20.0)["recurrent"]  # type: ignore[arg-type]
+        found = ours.arch_gradient(train, valid, hypergradient=method, xi=20.0)["recurrent"]  # type: ignore[arg-type]
         more = (
             {}
             if method == "first_order"
@@ -144,7 +144,7 @@ def test_any_cell_has_the_gradients_of_plain_pytorch(
 def second_order(setup: Setup, ours: pydarts.Supernet, epsilon: float, method: str = "unrolled") -> Tensor:
     """The second-order term over ξ, but for its sign."""
     train, valid = setup.segment(1), setup.segment(2)
-    whole = ours.arch_gradient(train, valid, method=method, xi=1.0, epsilon=epsilon)  # type: ignore[arg-type]
+    whole = ours.arch_gradient(train, valid, hypergradient=method, xi=1.0, epsilon=epsilon)  # type: ignore[arg-type]
     return whole["recurrent"]
 
 
@@ -222,7 +222,7 @@ def test_a_step_before_any_other_begins_from_nothing_and_looking_changes_nothing
         net = other if look else one
         if look:
             net.loss(*setup.segment(5))
-            net.arch_gradient(setup.segment(5), setup.segment(6), method="unrolled")
+            net.arch_gradient(setup.segment(5), setup.segment(6), hypergradient="unrolled")
             net.evaluate(*setup.segment(5))
         for number in range(2):
             net.step(setup.segment(number), setup.segment(number + 7))

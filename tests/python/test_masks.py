@@ -24,7 +24,7 @@ def drawn(setup: Any = SETUP, step: int = 0, **config: Any) -> dict[str, torch.T
     train, valid = setup.batches(2)
     for _ in range(step):
         net.step(train, valid)
-    net.arch_gradient(train=train, valid=valid, method="unrolled")
+    net.arch_gradient(train=train, valid=valid, hypergradient="unrolled")
     return net.masks()
 
 

@@ -68,7 +68,7 @@ def test_gradients_follow_the_reference(setup: Setup, method: str, passes: Any) 
     ours, theirs = setup.pair(**config)
     train, valid = setup.batches(2)
     share_masks(ours, theirs, train, valid)
-    found = ours.arch_gradient(train=train, valid=valid, method=method, xi=XI)
+    found = ours.arch_gradient(train=train, valid=valid, hypergradient=method, xi=XI)
     assert_gradients_agree(found, plain_gradient(theirs, method, train, valid, xi=XI), method)
 
 
@@ -95,7 +95,7 @@ def test_cells_that_are_computed_again_see_the_same_masks(method: str) -> None:
     setup = SETUPS["the published operations"]
     train, valid = setup.batches(2)
     nets = [setup.pair(memory=memory, **BOTH)[0] for memory in ("keep", "recompute")]
-    keep, again = (net.arch_gradient(train=train, valid=valid, method=method, xi=XI) for net in nets)
+    keep, again = (net.arch_gradient(train=train, valid=valid, hypergradient=method, xi=XI) for net in nets)
     assert_gradients_agree(again, {name: value for name, value in keep.items()}, method)
     for net in nets:
         net.step(train, valid)
@@ -109,7 +109,7 @@ def test_every_micro_batch_has_masks_of_its_own() -> None:
     masks = share_masks(ours, theirs, (x, y), valid)
     edge = "cells.0.edges.2_3"
     assert not torch.equal(masks[f"alpha.0.{edge}.skip_connect"], masks[f"alpha.1.{edge}.skip_connect"])
-    found = ours.arch_gradient(valid=valid, method="first_order")
+    found = ours.arch_gradient(valid=valid, hypergradient="first_order")
     expected = None
     for part in range(2):
         own = {name: mask for name, mask in masks.items() if name.split(".")[1] == str(part)}
@@ -139,7 +139,7 @@ def test_any_probabilities_and_sizes_follow_the_reference(
     share_masks(ours, theirs, train, valid)
     with torch.no_grad():
         assert ours.loss(*train) == pytest.approx(theirs.loss(*train).item(), rel=1e-11)
-    found = ours.arch_gradient(valid=valid, method="first_order")
+    found = ours.arch_gradient(valid=valid, hypergradient="first_order")
     assert_gradients_agree(found, plain_gradient(theirs, "first_order", valid, valid), "first_order")
 
 
@@ -152,7 +152,7 @@ def test_probability_zero_of_a_schedule_equals_no_dropout(setup: Setup, name: st
     assert abs(ours.loss(*train) - plain.loss(*train)) <= 1e-13
     for method in METHODS:
         found, expected = (
-            net.arch_gradient(train=train, valid=valid, method=method) for net in (ours, plain)
+            net.arch_gradient(train=train, valid=valid, hypergradient=method) for net in (ours, plain)
         )
         assert_gradients_agree(found, expected, method)
 

@@ -9,6 +9,7 @@ from typing import Any
 import pydarts
 import pytest
 import torch
+from best import best_epoch
 from measured import net
 from pydarts.nn import Choice
 from test_metrics import Counting, mae
@@ -36,7 +37,7 @@ def test_a_metric_that_is_the_loss_measures_the_validation_loss() -> None:
         assert record.metrics == {"mse_loss": pytest.approx(record.valid_loss)}
         assert record.train_accuracy is None and record.valid_accuracy is None
     losses = [record.valid_loss for record in result.history]
-    assert result.best == losses.index(min(losses))
+    assert best_epoch(result) == losses.index(min(losses))
     assert result.fingerprint["metric"] == "torch.nn.functional:mse_loss"
 
 

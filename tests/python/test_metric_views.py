@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pydarts
 import pytest
+from best import best_epoch
 from commands import answered
 from measured import RMSE, Given, config, net, searched
 from pydarts import Callback, LiveView, SearchResult, loggers, plots
@@ -107,7 +108,7 @@ def test_a_run_with_accuracies_and_a_metric_shows_both() -> None:
     data = (np.ones((12, 3)), np.arange(12) % 3)
     result = pydarts.search(data, config(), network=net(3), metric=Given(RMSE))
     assert all(record.valid_accuracy is not None for record in result.history)
-    assert result.best == 2
+    assert best_epoch(result) == 2
     card = result._repr_html_()
     assert "validation rmse" in card and "validation accuracy" in card and "valid accuracy" in card
     found = [finding.values for finding in result.diagnostics() if finding.topic == "learning"]

@@ -89,7 +89,7 @@ def test_losses_and_gradients_see_the_numbers_of_their_role(setup: Setup) -> Non
         assert distance(ours.logits(train[0]), theirs(train[0])) <= LOSS
         assert ours.loss(*train) == pytest.approx(theirs.loss(*train).item(), rel=LOSS)
     for method in METHODS:
-        found = ours.arch_gradient(train=train, valid=valid, method=method, xi=XI)
+        found = ours.arch_gradient(train=train, valid=valid, hypergradient=method, xi=XI)
         assert_gradients_agree(found, plain_gradient(theirs, method, train, valid, xi=XI), method)
     theirs.eval()
     with torch.no_grad():
@@ -121,7 +121,9 @@ def test_every_micro_batch_draws_for_itself() -> None:
         theirs.part, rows = part, slice(2 * part, 2 * part + 2)
         gradient = plain_gradient(theirs, "first_order", (x[rows], y[rows]), (x[rows], y[rows]))
         expected = {name: expected.get(name, 0) + gradient[name] / 2 for name in gradient}
-    assert_gradients_agree(ours.arch_gradient(valid=(x, y), method="first_order"), expected, "first_order")
+    assert_gradients_agree(
+        ours.arch_gradient(valid=(x, y), hypergradient="first_order"), expected, "first_order"
+    )
 
 
 @pytest.mark.parametrize("changes", [{"passes": ()}, {"memory": "recompute"}], ids=["no passes", "recompute"])
@@ -130,7 +132,9 @@ def test_passes_and_recomputed_cells_keep_the_numbers(changes: dict[str, Any]) -
     train, valid = setup.batches(2)
     nets = [setup.pair(**given)[0] for given in ({"memory": "keep"}, changes)]
     for method in METHODS:
-        plain, other = (net.arch_gradient(train=train, valid=valid, method=method, xi=XI) for net in nets)
+        plain, other = (
+            net.arch_gradient(train=train, valid=valid, hypergradient=method, xi=XI) for net in nets
+        )
         assert_gradients_agree(other, plain, method)
 
 

@@ -202,7 +202,7 @@ def test_sequences_have_own_operations_too(method: str) -> None:
             num_classes=3,
             in_channels=2,
             image_size=(1, 13),
-            dtype="float64",
+            precision="float64",
             config=pydarts.SearchConfig(hypergradient=method),  # type: ignore[arg-type]
         )
         for candidate in ("sep_conv_3", own)

@@ -26,7 +26,7 @@ def supernet(*operations: Any, **config: Any) -> pydarts.Supernet:
         num_classes=3,
         in_channels=1,
         image_size=8,
-        dtype="float64",
+        precision="float64",
         config=pydarts.SearchConfig(**config),
     )
 
@@ -272,7 +272,7 @@ class Watched(nn.Module):
 def test_a_first_order_alpha_step_computes_no_gradients_of_weights() -> None:
     net = supernet("none", pydarts.Operation("watched", Watched))
     WANTED.clear()
-    net.arch_gradient(valid=batch(), method="first_order")
+    net.arch_gradient(valid=batch(), hypergradient="first_order")
     assert WANTED and not any(WANTED)
     WANTED.clear()
     net.arch_gradient(batch(), batch(1), "unrolled")
@@ -309,7 +309,7 @@ def test_the_dtype_of_a_network_is_that_of_its_modules() -> None:
         ("bfloat16", torch.float32),
     ):
         seen.clear()
-        net = pydarts.Supernet(space, dtype=dtype, **sizes)
+        net = pydarts.Supernet(space, precision=dtype, **sizes)
         assert net.logits(batch()[0]).isfinite().all()
         assert set(seen) == {(inside, inside, True)}
 

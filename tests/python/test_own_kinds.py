@@ -71,7 +71,7 @@ def test_parts_that_run_again_in_the_backward_pass_have_the_same_gradients(metho
         module = pydarts.SearchModule(seeded(kind), config())
         module.set_alphas({"mix": torch.tensor([[2.0, -1.0]])})
         before = module.state_dict()
-        found.append(module.arch_gradient(train, valid, method=method)["mix"])  # type: ignore[arg-type]
+        found.append(module.arch_gradient(train, valid, hypergradient=method)["mix"])  # type: ignore[arg-type]
         after = module.state_dict()
         assert all(torch.equal(before[name], after[name]) for name in before)  # no buffer has moved
     assert found[0].abs().max() > 1e-4
@@ -301,7 +301,9 @@ def test_choices_inside_transforms_of_functions_have_the_same_gradients(method: 
     for kind in (Net, Transformed):
         net = seeded(kind)
         net.mix = Choice([nn.Tanh(), nn.ReLU()])
-        found.append(pydarts.SearchModule(net, config()).arch_gradient(train, valid, method=method)["mix"])
+        found.append(
+            pydarts.SearchModule(net, config()).arch_gradient(train, valid, hypergradient=method)["mix"]
+        )
     torch.testing.assert_close(found[1], found[0], rtol=0, atol=1e-12)
 
 

@@ -87,7 +87,7 @@ def test_buffers_of_a_search_module_move_in_steps_only(method: Any) -> None:
     net = pydarts.SearchModule(Counting(), config(hypergradient=method))
     train, valid = batches(2)
     before = net.state_dict()
-    net.arch_gradient(train=train, valid=valid, method=method, xi=0.1)
+    net.arch_gradient(train=train, valid=valid, hypergradient=method, xi=0.1)
     net.loss(train)
     for name, tensor in net.state_dict().items():
         assert torch.equal(tensor, before[name]), name
@@ -247,7 +247,7 @@ def test_the_first_order_step_of_alpha_computes_no_gradients_of_weights() -> Non
     assert not any(needs_w for _, needs_w in Watched.asked[:2])  # nor does a check in the first step
     net = pydarts.SearchModule(Layers(), config())
     Watched.asked.clear()
-    net.arch_gradient(valid=batches(1)[0], method="first_order")
+    net.arch_gradient(valid=batches(1)[0], hypergradient="first_order")
     assert {*Watched.asked} == {(True, False)}
 
 

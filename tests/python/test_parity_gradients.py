@@ -111,8 +111,10 @@ def test_first_order_does_not_look_at_the_training_batch() -> None:
     setup = SETUPS["the published operations"]
     net, _ = setup.pair()
     train, valid = setup.batches(2)
-    one = net.arch_gradient(train=train, valid=valid, method="first_order")
-    assert_same_bits({"gradient": one}, {"gradient": net.arch_gradient(valid=valid, method="first_order")})
+    one = net.arch_gradient(train=train, valid=valid, hypergradient="first_order")
+    assert_same_bits(
+        {"gradient": one}, {"gradient": net.arch_gradient(valid=valid, hypergradient="first_order")}
+    )
 
 
 @pytest.mark.parametrize("method", ["unrolled", "unrolled_exact"])

@@ -138,7 +138,7 @@ def test_an_operation_of_ones_own_that_copies_a_built_in_one_is_that(method: str
     built_in, _ = setup.pair()
     space = pydarts.Space(name="mine", dimensions=1, operations=[own, "skip_connect"], nodes=1, causal=causal)
     sizes: dict[str, Any] = {"channels": 4, "layers": 3, "num_classes": 5, "image_size": 11}
-    ours = pydarts.Supernet(space, **sizes, dtype="float64")
+    ours = pydarts.Supernet(space, **sizes, precision="float64")
     state = {
         name.replace(".sep_conv_3.", ".own_separable."): tensor
         for name, tensor in built_in.state_dict().items()

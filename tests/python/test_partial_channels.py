@@ -79,7 +79,7 @@ def test_gradients_are_those_of_the_reference(setup: Partial, method: str) -> No
     ours, theirs = setup.pair()
     train, valid = setup.batches(2)
     expected = plain_gradient(theirs, method, train, valid, xi=XI)
-    found = ours.arch_gradient(train=train, valid=valid, method=method, xi=XI)
+    found = ours.arch_gradient(train=train, valid=valid, hypergradient=method, xi=XI)
     assert_gradients_agree(found, expected, method)
 
 
@@ -88,7 +88,7 @@ def test_gradients_of_sequences_are_those_of_the_reference(setup: PartialSequenc
     ours, theirs = setup.pair()
     train, valid = setup.batches(2)
     expected = plain_gradient(theirs, "unrolled_exact", train, valid, xi=XI)
-    found = ours.arch_gradient(train=train, valid=valid, method="unrolled_exact", xi=XI)
+    found = ours.arch_gradient(train=train, valid=valid, hypergradient="unrolled_exact", xi=XI)
     assert_gradients_agree(found, expected, "unrolled_exact")
 
 
@@ -121,7 +121,7 @@ def test_every_pass_computes_the_same(name: str, passes: tuple[str, ...]) -> Non
     train, valid = setup.batches(2)
     assert distance(ours.logits(train[0]), theirs(train[0]).detach()) <= 1e-11
     expected = plain_gradient(theirs, "unrolled_exact", train, valid, xi=XI)
-    found = ours.arch_gradient(train=train, valid=valid, method="unrolled_exact", xi=XI)
+    found = ours.arch_gradient(train=train, valid=valid, hypergradient="unrolled_exact", xi=XI)
     assert_gradients_agree(found, expected, "unrolled_exact")
 
 
@@ -149,7 +149,7 @@ def test_any_channels_k_and_size(
     ours, theirs = setup.pair()
     train, valid = setup.batches(2)
     expected = plain_gradient(theirs, "first_order", train, valid)
-    found = ours.arch_gradient(train=train, valid=valid, method="first_order", xi=XI)
+    found = ours.arch_gradient(train=train, valid=valid, hypergradient="first_order", xi=XI)
     assert_gradients_agree(found, expected, "first_order")
 
 
@@ -299,7 +299,7 @@ def test_trap_1_7_e_the_auxiliary_weight_is_a_constant(method: str) -> None:
     setup = Partial(auxiliary=2.0, k=2, normalized=True)
     ours, theirs = setup.pair()
     train, valid = setup.batches(2)
-    found = ours.arch_gradient(train=train, valid=valid, method=method, xi=XI)
+    found = ours.arch_gradient(train=train, valid=valid, hypergradient=method, xi=XI)
     assert set(found) == set(theirs.alphas)
     assert_gradients_agree(found, plain_gradient(theirs, method, train, valid, xi=XI), method)
 

@@ -20,7 +20,7 @@ from pydarts import Space, Trajectory, genotypes, plots
 DRAWN = {
     "alphas": plots.alphas,
     "weights": plots.weights,
-    "supernet_cell": plots.supernet_cell,
+    "supernet": plots.supernet,
     "entropy": plots.entropy,
     "skips": plots.skips,
 }
@@ -119,7 +119,7 @@ def test_some_edges_are_drawn(path: Trajectory) -> None:
             assert np.array_equal(ours.get_ydata(), theirs.get_ydata())
     (rows, _) = plots.weights(path, edges=some)
     assert len(rows.get_yticks()) == 2 and len(rows.texts) == 16
-    (cell,) = plots.supernet_cell(path, edges=some, cell="reduce")
+    (cell,) = plots.supernet(path, edges=some, cell="reduce")
     assert sum("\n" in text.get_text() for text in cell.texts) == 2
     with pytest.raises(ValueError, match=r"no edge \(5, 2\)"):
         plots.alphas(path, edges=[(5, 2)])

@@ -138,9 +138,7 @@ def test_colours_differ_in_lightness_or_hue_for_every_kind_of_eye() -> None:
         assert distance > 0.12, (one, other)
 
 
-@pytest.mark.parametrize(
-    "draw", ["alphas", "weights", "supernet_cell", "entropy", "skips", "losses", "cells"]
-)
+@pytest.mark.parametrize("draw", ["alphas", "weights", "supernet", "entropy", "skips", "losses", "cells"])
 def test_what_cannot_be_drawn_is_refused_with_what_to_give(draw: str, tiny_result: SearchResult) -> None:
     with pytest.raises(TypeError, match="SearchResult"):
         getattr(plots, draw)(tiny_result)

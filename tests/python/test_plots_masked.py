@@ -74,10 +74,10 @@ def test_a_heat_map_has_a_column_per_name_and_crosses() -> None:
 
 
 def test_the_cell_of_the_search_network_shows_removed_edges() -> None:
-    (ax,) = plots.supernet_cell(restricted(), cell="normal")
+    (ax,) = plots.supernet(restricted(), cell="normal")
     assert [text.get_text() for text in ax.texts if "removed" in text.get_text()] == ["removed"]
     with pytest.raises(TypeError, match="mine"):
-        plots.supernet_cell(ragged())
+        plots.supernet(ragged())
 
 
 def test_curves_mark_decisions_and_the_largest_entropy() -> None:
@@ -210,5 +210,5 @@ def test_views_of_a_space_whose_edges_differ_name_the_candidates_of_each(tiny_re
         drawn = [sum(len(line.get_xdata()) == 3 for line in panel.lines) for panel in panels]
         assert drawn == list(map(len, table.candidates))
     assert {margin.chosen for margin in path.margins()} <= set(path.space.all_operations)  # type: ignore[union-attr]
-    plots.weights(path), plots.supernet_cell(path), plots.entropy(path)
+    plots.weights(path), plots.supernet(path), plots.entropy(path)
     assert 'id="genotype"' in page(result_of(tiny_result, path), None)

@@ -99,7 +99,7 @@ def test_weights_are_written_with_digits_that_tell_them_apart(
         assert len(set(said)) > 10
         cell = ax.bbox.width / len(space.operations)
         assert all(box.width < 0.98 * cell for box in boxes(ax, list(ax.texts)))
-    for ax in plots.supernet_cell(path):
+    for ax in plots.supernet(path):
         labels = [text.get_text().split("\n") for text in ax.texts if "\n" in text.get_text()]
         assert {len(weight) for _, weight in labels} <= {2 + digits, min(3 + digits, 7)}
         assert len({weight for _, weight in labels}) > len(labels) // 2
@@ -113,7 +113,7 @@ def test_weights_are_written_with_digits_that_tell_them_apart(
 @pytest.mark.parametrize("space", SPACES)
 def test_the_whole_cell_has_an_arc_and_a_label_for_every_edge(space: Space) -> None:
     path = make_path(space)
-    for table, ax in zip(space.tables, plots.supernet_cell(path, at=1), strict=True):
+    for table, ax in zip(space.tables, plots.supernet(path, at=1), strict=True):
         weights = path.weights(table, 1)
         labels = {text.get_position(): text for text in ax.texts if "\n" in text.get_text()}
         arcs = [patch for patch in ax.patches if type(patch) is PathPatch]
@@ -134,7 +134,7 @@ def test_the_whole_cell_has_an_arc_and_a_label_for_every_edge(space: Space) -> N
 
 @pytest.mark.parametrize("space", SPACES)
 def test_labels_of_the_whole_cell_keep_apart_and_inside(space: Space) -> None:
-    for ax in plots.supernet_cell(make_path(space)):
+    for ax in plots.supernet(make_path(space)):
         found = boxes(ax, list(ax.texts))
         for one, other in combinations(found, 2):
             assert not one.overlaps(other)
@@ -145,7 +145,7 @@ def test_labels_of_the_whole_cell_keep_apart_and_inside(space: Space) -> None:
 
 
 def test_small_axes_make_small_labels() -> None:
-    (ax,) = plots.supernet_cell(make_path(Space.preset("darts-rnn")), ax=canvas(6, 3))
+    (ax,) = plots.supernet(make_path(Space.preset("darts-rnn")), ax=canvas(6, 3))
     for one, other in combinations(boxes(ax, list(ax.texts)), 2):
         assert not one.overlaps(other)
 
@@ -153,14 +153,14 @@ def test_small_axes_make_small_labels() -> None:
 # ---- what they share
 
 
-@pytest.mark.parametrize("draw", [plots.weights, plots.supernet_cell])
+@pytest.mark.parametrize("draw", [plots.weights, plots.supernet])
 def test_one_table_at_one_point_in_given_axes(draw: Any) -> None:
     path, ax = make_path(), canvas()
     (panel,) = draw(path, at=-4, cell="reduce", ax=ax)
     assert panel.figure is ax.figure and panel.get_title(loc="left") == "reduce, epoch 0"
 
 
-@pytest.mark.parametrize("draw", [plots.weights, plots.supernet_cell])
+@pytest.mark.parametrize("draw", [plots.weights, plots.supernet])
 def test_points_and_tables_that_are_not_there_are_named(draw: Any) -> None:
     for at in (4, -5):
         with pytest.raises(IndexError, match=rf"^at is {at};.* 3$"):
@@ -169,9 +169,7 @@ def test_points_and_tables_that_are_not_there_are_named(draw: Any) -> None:
         draw(make_path(), cell="cell")
 
 
-@pytest.mark.parametrize(
-    "draw", [plots.alphas, plots.weights, plots.supernet_cell, plots.entropy, plots.skips]
-)
+@pytest.mark.parametrize("draw", [plots.alphas, plots.weights, plots.supernet, plots.entropy, plots.skips])
 def test_given_axes_are_drawn_without_pyplot(draw: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     import matplotlib.pyplot as plt
 
@@ -330,6 +328,6 @@ def test_a_result_draws_what_the_functions_draw(tiny_result: SearchResult) -> No
 def test_the_module_lists_what_it_has() -> None:
     assert set(plots.__all__) == {
         "accuracies", "alphas", "animate", "benchmark", "cells", "compare", "diagnostics", "edges", "entropy",
-        "losses", "metrics", "Plot", "skips", "supernet_cell", "weights",
+        "losses", "metrics", "Plot", "skips", "supernet", "weights",
     }  # fmt: skip
     assert all(getattr(plots, name).__doc__ for name in plots.__all__) and "plots" in pydarts.__all__

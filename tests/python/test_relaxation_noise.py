@@ -124,7 +124,7 @@ def test_the_seed_reaches_the_noise_and_nothing_else(name: str) -> None:
         start, _ = pair(RELAXATIONS[name])
         net.load_state_dict(start.state_dict())
         net.set_alphas(start.alphas)
-        gradients.append(net.arch_gradient(*SETUP.batches(2), method="unrolled", xi=XI)["normal"])
+        gradients.append(net.arch_gradient(*SETUP.batches(2), hypergradient="unrolled", xi=XI)["normal"])
     assert torch.equal(*gradients) == (name == "softmax")
 
 

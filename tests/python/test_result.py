@@ -12,6 +12,7 @@ import numpy as np
 import pydarts
 import pytest
 import torch
+from best import best_epoch
 from conftest import make_arrays, make_config, without_checksums
 from pydarts import EpochRecord, History, SearchResult
 from pydarts._results.history import record_from
@@ -213,7 +214,7 @@ def test_best_is_the_first_epoch_of_the_highest_validation_accuracy(tiny_result:
 
     def best(*accuracies: float) -> int | None:
         history = History([record(epoch, accuracy) for epoch, accuracy in enumerate(accuracies)])
-        return dataclasses.replace(tiny_result, history=history).best
+        return best_epoch(dataclasses.replace(tiny_result, history=history))
 
     assert best(0.1, 0.7, 0.7, 0.2) == 1
     assert best() is None

@@ -55,7 +55,7 @@ class Net(nn.Module):
 def module(**changes: Any) -> pydarts.SearchModule:
     torch.manual_seed(0)
     fields: dict[str, Any] = {"relaxation": "gdas", "weight_lr": 0.1, "arch_lr": 0.0}
-    return pydarts.SearchModule(Net(), pydarts.SearchConfig(**(fields | changes)), dtype="float64")
+    return pydarts.SearchModule(Net(), pydarts.SearchConfig(**(fields | changes)), precision="float64")
 
 
 def batches(n: int) -> list[tuple[Tensor, Tensor]]:

@@ -98,7 +98,7 @@ def test_recurrent_cells_are_compared_by_perplexity() -> None:
     table = pydarts.search_many((TEXT, TEXT[:300]), config, 1, select, random=2, workers=0)
     row = table[0]
     assert row.training is not None and row.training.best is not None
-    assert row.score == row.training.history[row.training.best].valid_perplexity
+    assert row.score == row.training.best.valid_perplexity
     assert table.status == "complete" and table.best is row
     assert "%" not in str(table) and f"{row.score:.2f}" in str(table)
     assert row.training.network.arguments["vocabulary"] == 7

@@ -82,8 +82,8 @@ def test_pooling_in_float32_is_that_of_float64(method: str, size: tuple[int, int
     single.set_alphas(alphas)
     double.set_alphas({"cell": alphas["cell"].double()})
     batches = setup.batches(2)
-    expected = double.arch_gradient(*batches, method=method, xi=XI)["cell"]
-    found = single.arch_gradient(*((x.float(), y) for x, y in batches), method=method, xi=XI)["cell"]
+    expected = double.arch_gradient(*batches, hypergradient=method, xi=XI)["cell"]
+    found = single.arch_gradient(*((x.float(), y) for x, y in batches), hypergradient=method, xi=XI)["cell"]
     assert distance(single.logits(batches[0][0].float()).double(), double.logits(batches[0][0])) <= 1e-5
     assert distance(found.double(), expected) <= 1e-3
 
@@ -108,7 +108,7 @@ def test_gradients_are_those_of_the_reference(setup: Stages, method: str, passes
     ours, theirs = setup.pair(**({} if passes is None else {"passes": passes}))
     train, valid = setup.batches(2)
     expected = plain_gradient(theirs, method, train, valid, xi=XI)
-    found = ours.arch_gradient(train=train, valid=valid, method=method, xi=XI)
+    found = ours.arch_gradient(train=train, valid=valid, hypergradient=method, xi=XI)
     assert_gradients_agree(found, expected, method)
 
 
@@ -119,7 +119,7 @@ def test_every_pass_alone_computes_the_same(passes: tuple[str, ...]) -> None:
     ours, theirs = setup.pair(passes=passes)
     train, valid = setup.batches(2)
     expected = plain_gradient(theirs, "unrolled_exact", train, valid, xi=XI)
-    found = ours.arch_gradient(train=train, valid=valid, method="unrolled_exact", xi=XI)
+    found = ours.arch_gradient(train=train, valid=valid, hypergradient="unrolled_exact", xi=XI)
     assert_gradients_agree(found, expected, "unrolled_exact")
 
 
@@ -157,7 +157,7 @@ def test_cells_that_are_computed_again_give_the_same(memory: str, method: str) -
     setup = SETUPS["two cells per stage"]
     train, valid = setup.batches(2)
     nets = [setup.pair(memory=how)[0] for how in ("keep", memory)]
-    keep, again = (net.arch_gradient(train=train, valid=valid, method=method, xi=XI) for net in nets)
+    keep, again = (net.arch_gradient(train=train, valid=valid, hypergradient=method, xi=XI) for net in nets)
     assert_gradients_agree(again, keep, method)
 
 
@@ -179,7 +179,7 @@ def test_any_sizes_agree(names: list[str], **sizes: Any) -> None:
     train, valid = setup.batches(2)
     with theirs.moving_statistics(False):
         assert distance(ours.logits(train[0]), theirs(train[0]).detach()) <= 1e-10
-    found = ours.arch_gradient(valid=valid, method="first_order")
+    found = ours.arch_gradient(valid=valid, hypergradient="first_order")
     expected = plain_gradient(theirs, "first_order", valid, valid)
     assert apart(found, expected) <= 1e-8 or all(float(value.norm()) <= 1e-10 for value in expected.values())
 

@@ -103,7 +103,7 @@ def test_the_history_of_a_search_is_evaluated_so() -> None:
     twice = pydarts.search(
         ((X, y), (X, y)), make_config(epochs=1, precision="float64", mean=[0.0], std=[1.0])
     )
-    net = pydarts.Supernet(config=twice.config, dtype="float64")
+    net = pydarts.Supernet(config=twice.config, precision="float64")
     net.load_state_dict(twice.state_dict)
     net.set_alphas({name: table[-1] for name, table in twice.alphas.items()})
     loss, correct = net.evaluate(torch.from_numpy(X).double() / 255, torch.from_numpy(y))
@@ -148,7 +148,7 @@ def test_a_step_that_is_rolled_back_does_not_count() -> None:
 
 def test_recurrent_networks_count_and_evaluate_by_the_batch() -> None:
     config = pydarts.SearchConfig(space="darts-rnn", batch_size=3)
-    net = pydarts.Supernet(vocabulary=11, units=4, nodes=2, dtype="float64", config=config)
+    net = pydarts.Supernet(vocabulary=11, units=4, nodes=2, precision="float64", config=config)
     tokens = torch.arange(15).reshape(5, 3) % 11
     net.step((tokens, tokens), (tokens, tokens))
     state = net.state_dict()

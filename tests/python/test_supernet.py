@@ -38,7 +38,7 @@ def test_explicit_options_win_over_the_config_and_the_config_over_the_defaults()
     assert (net.config.in_channels, net.config.image_size, net.config.nodes) == (3, (8, 6), 2)
     assert net.alphas["normal"].dtype == torch.float64
     assert (
-        Supernet(config=config, layers=3, image_size=8, dtype="float32").alphas["normal"].dtype
+        Supernet(config=config, layers=3, image_size=8, precision="float32").alphas["normal"].dtype
         == torch.float32
     )
 
@@ -91,11 +91,11 @@ def test_logits_that_are_not_finite_are_refused_by_table_row_and_column(value: f
 
 @pytest.mark.parametrize("method", ["first_order", "unrolled", "unrolled_exact"])
 def test_the_gradient_by_alpha_has_alphas_shape_and_changes_nothing(method: Any) -> None:
-    net = Supernet(**SMALL, dtype=torch.float64)
+    net = Supernet(**SMALL, precision=torch.float64)
     x, y = batch()
     before = net.state_dict()
     gradient = net.arch_gradient(
-        train=(x.double(), y), valid=(x.double(), y), method=method, xi=0.025, epsilon=0.01
+        train=(x.double(), y), valid=(x.double(), y), hypergradient=method, xi=0.025, epsilon=0.01
     )
     assert {name: value.shape for name, value in gradient.items()} == {
         name: value.shape for name, value in net.alphas.items()
@@ -107,7 +107,7 @@ def test_first_order_needs_no_training_batch_and_the_others_do() -> None:
     net = Supernet(**SMALL)
     assert net.arch_gradient(valid=batch())["normal"].abs().sum() > 0
     with pytest.raises(pydarts.Error, match="train"):
-        net.arch_gradient(valid=batch(), method="unrolled")
+        net.arch_gradient(valid=batch(), hypergradient="unrolled")
     with pytest.raises(pydarts.DataError, match="valid"):
         net.arch_gradient(train=batch())
 

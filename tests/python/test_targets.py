@@ -10,6 +10,7 @@ import numpy as np
 import pydarts
 import pytest
 import torch
+from best import best_epoch
 from conftest import make_arrays, make_config
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -127,7 +128,7 @@ def test_evaluations_are_measured_with_running_statistics() -> None:
     result = searched(data, metric=kept, metric_mode="min", epochs=1, precision="float64")
     output, y = (torch.cat(parts) for parts in zip(*held, strict=True))
     assert torch.equal(y, LABELS[24:].long())
-    net = pydarts.Supernet(config=result.config, dtype="float64")
+    net = pydarts.Supernet(config=result.config, precision="float64")
     net.load_state_dict(result.state_dict)
     net.set_alphas({name: values[-1] for name, values in result.alphas.items()})
     loss, correct = net.evaluate(X[24:].double(), LABELS[24:])
@@ -156,10 +157,10 @@ def test_best_follows_the_metric(mode: str, best: int) -> None:
     changes = {"metric_mode": mode, "epochs": 3}
     result = searched((X, LABELS), metric=Given(), **changes)
     assert [record.metrics for record in result.history] == [{"Given": value} for value in (3.0, 1.0, 2.0)]
-    assert result.best == best
+    assert best_epoch(result) == best
     found = trained((X, LABELS), metric=Given(), changes=changes | {"keep": "best"})
     assert [record.metrics for record in found.history] == [record.metrics for record in result.history]
-    assert found.best == best
+    assert best_epoch(found) == best
 
 
 def test_a_metric_changes_nothing_else() -> None:
@@ -186,10 +187,12 @@ def test_one_hot_probabilities_are_labels(loss: Any, source: str) -> None:
 
 
 def test_a_supernet_takes_probabilities() -> None:
-    net = pydarts.Supernet(channels=2, layers=3, num_classes=4, in_channels=1, image_size=8, dtype="float64")
+    net = pydarts.Supernet(
+        channels=2, layers=3, num_classes=4, in_channels=1, image_size=8, precision="float64"
+    )
     x, soft = X[:8].double(), torch.softmax(torch.arange(32.0).view(8, 4).double() % 5, 1)
     assert net.loss(x, soft) == pytest.approx(float(F.cross_entropy(net.logits(x), soft)), rel=1e-12)
-    one, other = (net.arch_gradient(valid=(x, y), method="first_order") for y in (LABELS[:8], HOT[:8]))
+    one, other = (net.arch_gradient(valid=(x, y), hypergradient="first_order") for y in (LABELS[:8], HOT[:8]))
     assert all(torch.allclose(one[name], other[name], rtol=1e-9, atol=1e-14) for name in one)
     with pytest.raises(pydarts.DataError, match=r"\[8, 3\]"):
         net.loss(x, soft[:, :3])
@@ -214,7 +217,7 @@ def test_a_network_of_a_genotype_learns_a_regression() -> None:
         assert record.metrics == {"mse": pytest.approx(record.valid_loss)}
         assert record.train_accuracy is record.valid_accuracy is record.valid_top5 is None
     lowest = min(result.history, key=lambda record: record.valid_loss)
-    assert result.history[result.best] is lowest
+    assert result.best is lowest
 
 
 def test_sequences_have_targets_of_any_kind() -> None:

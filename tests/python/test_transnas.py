@@ -94,7 +94,7 @@ def test_gradients_are_those_of_the_reference(setup: Direct, method: str, passes
     ours, theirs = setup.pair(**({} if passes is None else {"passes": passes}))
     train, valid = setup.batches(2)
     expected = plain_gradient(theirs, method, train, valid, xi=XI)
-    found = ours.arch_gradient(train=train, valid=valid, method=method, xi=XI)
+    found = ours.arch_gradient(train=train, valid=valid, hypergradient=method, xi=XI)
     assert_gradients_agree(found, expected, method)
 
 
@@ -108,7 +108,9 @@ def test_cells_that_are_computed_again_give_the_same() -> None:
     setup = SETUPS["every digit"]
     train, valid = setup.batches(2)
     nets = [setup.pair(memory=how)[0] for how in ("keep", "recompute")]
-    keep, again = (net.arch_gradient(train=train, valid=valid, method="unrolled", xi=XI) for net in nets)
+    keep, again = (
+        net.arch_gradient(train=train, valid=valid, hypergradient="unrolled", xi=XI) for net in nets
+    )
     assert_gradients_agree(again, keep, "unrolled")
 
 
@@ -127,7 +129,7 @@ def test_any_stages_agree(names: list[str], stages: list[tuple[int, int]], **siz
     train, valid = setup.batches(2)
     with theirs.moving_statistics(False):
         assert distance(ours.logits(train[0]), theirs(train[0]).detach()) <= 1e-10
-    found = ours.arch_gradient(valid=valid, method="first_order")
+    found = ours.arch_gradient(valid=valid, hypergradient="first_order")
     expected = plain_gradient(theirs, "first_order", valid, valid)
     assert apart(found, expected) <= 1e-8 or all(float(value.norm()) <= 1e-10 for value in expected.values())
 

@@ -245,9 +245,7 @@ def _trained(row: SearchRow, training: TrainResult) -> SearchRow:
     row = replace(row, seconds=seconds, training=training)
     if training.status != "complete":
         return row
-    kept = training.history[-1]
-    if training.config.keep == "best" and training.best is not None:
-        kept = training.history[training.best]
+    kept = (training.best if training.config.keep == "best" else None) or training.history[-1]
     row = replace(row, accuracy=kept.valid_accuracy, loss=kept.valid_loss)
     for name, value in [*kept.metrics.items()][:1]:
         mode = getattr(training.config, "metric_mode", None) or row.metric_mode

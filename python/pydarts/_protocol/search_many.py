@@ -14,7 +14,7 @@ from .._results.result import SearchResult
 from .._search.own import NetworkLike
 from .._train.config import TrainConfig
 from .._values.ambient import plain
-from .._values.arguments import configuration, takes_options_as
+from .._values.arguments import configuration, formerly, takes_options_as
 from .._values.callables import Known, Loss, check_loss
 from .._values.config import SearchConfig
 from .._values.fields import FIELDS
@@ -29,10 +29,11 @@ from .own import is_own, maker_of, own_compared, own_many
 from .table import SearchTable
 
 
+@formerly(loader="data")
 @takes_options_as("cfg", "SearchConfig", lambda: [field.name for field in FIELDS])
 @plain()
 def search_many(
-    loader: Loader | Callable[[], Loader],
+    data: Loader | Callable[[], Loader],
     cfg: SearchConfig | None = None,
     seeds: int | Sequence[int] = 4,
     select: TrainConfig | None = None,
@@ -54,7 +55,7 @@ def search_many(
     Random cells with the same training show what the search has gained (section 3.3).
 
     Args:
-        loader: the data, as `search` and `train` take them; both use all of it. Or a function without
+        data: the data, as `search` and `train` take them; both use all of it. Or a function without
             arguments that returns them, which is called here and in every worker instead of sending the data.
         cfg: the configuration of each search; None: the published one. With `checkpoint_dir`, everything is
             saved there: one folder per cell, with its checkpoints, the result of its search and its
@@ -73,8 +74,8 @@ def search_many(
             `random_architectures(module, random, cfg.seed)`, and `select` trains as `train` does.
         workers: number of processes; each uses its part of the CPU threads. 0: run everything in this
             process, one after the other. None: one for every two threads, one on a GPU; 0, with a warning, if
-            `loader` cannot be sent to another process, for example because a notebook defines its classes. If
-            `loader` uses classes of the main script, call this function under `if __name__ == "__main__":`.
+            `data` cannot be sent to another process, for example because a notebook defines its classes. If
+            `data` uses classes of the main script, call this function under `if __name__ == "__main__":`.
         executor: what runs the searches. "processes": `workers` processes on this machine; if one dies, its
             row is tried again in another, three times in all, and continues from its checkpoint. "ray": the
             Ray cluster that `ray.init` has connected this process to, or one on this machine for this call;
@@ -117,17 +118,18 @@ def search_many(
     where.check()
     config = configuration(cfg, SearchConfig, "cfg", "search_many((X, y), cfg)")
     if network is not None and not isinstance(network, Mapping):
-        given = Given.of(loader, _known(loss), maker_of(network), metric, unpack)
+        given = Given.of(data, _known(loss), maker_of(network), metric, unpack)
         return own_many(given, config, seeds, select, random, where)
     _only_own(metric, unpack, loss)
-    return cells_many(Given.of(loader, _known(loss)), config, seeds, select, random, network, where)
+    return cells_many(Given.of(data, _known(loss)), config, seeds, select, random, network, where)
 
 
+@formerly(loader="data")
 @takes_options_as("select", "TrainConfig", lambda: [field.name for field in fields(TrainConfig)])
 @plain()
 def compare(
     cells: Mapping[str, Genotype | SearchResult | Mapping[str, Any]],
-    loader: Loader | Callable[[], Loader],
+    data: Loader | Callable[[], Loader],
     select: TrainConfig | None = None,
     *,
     random: int = 0,
@@ -147,7 +149,7 @@ def compare(
     Args:
         cells: name -> genotype or result of a search. For a network of your own: name -> architecture, such
             as one of `random_architectures`, or result; all must belong to the same network.
-        loader: the data, as `train` takes them, or a function that returns them, as in `search_many`.
+        data: the data, as `train` takes them, or a function that returns them, as in `search_many`.
         select: the short training, as in `search_many`. Its `checkpoint_dir`, `resume` and `progress` apply
             to the whole comparison, like those of `cfg` there.
         random: number of random cells, from `random_genotypes(space, random, seed)`.
@@ -199,12 +201,12 @@ def compare(
     if len(kinds_of) > 1:
         raise _core.ConfigError("cells are both genotypes and architectures; compare each kind separately")
     if True in kinds_of:
-        given = Given.of(loader, _known(loss), network, metric, unpack)
+        given = Given.of(data, _known(loss), network, metric, unpack)
         return own_compared(cells, given, select, random, seed, where)
     _only_own(metric, unpack, loss)
     return cells_compared(
         cast("Mapping[str, Genotype | SearchResult]", cells),
-        Given.of(loader, _known(loss)),
+        Given.of(data, _known(loss)),
         select,
         random,
         seed,

@@ -31,7 +31,7 @@ def write_result(result: SearchResult, folder: Path) -> None:
     cells = is_cells(result.tables)
     about = {
         "status": result.status,
-        "best": result.best,
+        "best": None if result.best is None else result.best.epoch,
         "loss": result.loss,
         "class_counts": result.class_counts,
         "threads": result.threads,

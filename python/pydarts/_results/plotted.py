@@ -65,8 +65,8 @@ class Plotted:
         edges: Edges | None = None,
         **options: Unpack[PlotOptions],
     ) -> Plot:
-        """Draw every edge of the search network's cells at one point: `plots.supernet_cell`."""
-        return views.plots.supernet_cell(self.trajectory, at=at, cell=cell, edges=edges, ax=ax, **options)
+        """Draw every edge of the search network's cells at one point: `plots.supernet`."""
+        return views.plots.supernet(self.trajectory, at=at, cell=cell, edges=edges, ax=ax, **options)
 
     def plot_cells(
         self,

@@ -140,8 +140,8 @@ class SearchResult(Plotted):
         return f"SearchResult({', '.join(f'{name}={getattr(self, name)!r}' for name in named)})"
 
     @property
-    def best(self) -> int | None:
-        """The first epoch with the best value of the metric, counted from 0; None without an epoch.
+    def best(self) -> EpochRecord | None:
+        """The record of the first epoch with the best value of the metric; None without an epoch.
 
         `config.metric_mode` determines which values are better; with several metrics, the first one counts.
         Without a metric, it is the first epoch with the highest validation accuracy; without accuracies, with
@@ -149,7 +149,7 @@ class SearchResult(Plotted):
         """
         if not self.history:
             return None
-        return best_of(self.history, self.config.metric_mode).epoch
+        return best_of(self.history, self.config.metric_mode)
 
     @property
     def trajectory(self) -> Trajectory:

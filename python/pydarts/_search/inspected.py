@@ -14,6 +14,7 @@ from .. import _core
 from .._data.arrays import Array
 from .._values.algorithms import Hypergradient
 from .._values.ambient import plain
+from .._values.arguments import formerly
 from .._values.config import SearchConfig
 from .._values.fields import Method
 from .._values.variants import plain as plain_value
@@ -64,7 +65,7 @@ class Inspected:
         self,
         train: Any = None,
         valid: Any = None,
-        method: Method | Hypergradient | None = None,
+        hypergradient: Method | Hypergradient | None = None,
         xi: float | None = None,
         epsilon: float | None = None,
         momentum: Mapping[str, Array] | None = None,
@@ -77,7 +78,7 @@ class Inspected:
         self,
         train: Any = None,
         valid: Any = None,
-        method: Method | Hypergradient | None = None,
+        hypergradient: Method | Hypergradient | None = None,
         xi: float | None = None,
         epsilon: float | None = None,
         momentum: Mapping[str, Array] | None = None,
@@ -85,12 +86,13 @@ class Inspected:
         probe: Literal[True],
     ) -> tuple[dict[str, Tensor], Probe]: ...
 
+    @formerly(method="hypergradient")
     @plain()
     def arch_gradient(
         self,
         train: Any = None,
         valid: Any = None,
-        method: Method | Hypergradient | None = None,
+        hypergradient: Method | Hypergradient | None = None,
         xi: float | None = None,
         epsilon: float | None = None,
         momentum: Mapping[str, Array] | None = None,
@@ -103,9 +105,9 @@ class Inspected:
             train: training batch of the virtual step, a pair (x, y) or what a loader of the search yields;
                 may be None for "first_order".
             valid: validation batch; required.
-            method: "first_order" (ξ = 0), "unrolled" (eq. 7 and 8), "unrolled_exact" (eq. 7, with an exact
-                Hessian-vector product), "single_level" (the gradient of the training loss),
-                "t1_t2", "neumann", "conjugate_gradient", "mixed_level", or an instance of a class of
+            hypergradient: "first_order" (ξ = 0), "unrolled" (eq. 7 and 8), "unrolled_exact" (eq. 7, with an
+                exact Hessian-vector product), "single_level" (the gradient of the training loss), "t1_t2",
+                "neumann", "conjugate_gradient", "mixed_level", or an instance of a class of
                 `pydarts.algorithms`; None: the config's.
             xi: learning rate ξ of the virtual step, and η of "t1_t2" and "neumann"; None: the config's
                 `weight_lr`.
@@ -117,7 +119,7 @@ class Inspected:
             The gradient; with `probe`, a pair (gradient, `Probe`).
 
         Raises:
-            ConfigError: the method is unknown, or it needs second derivatives that an operation lacks.
+            ConfigError: the hypergradient is unknown, or it needs second derivatives that an operation lacks.
             DataError: a batch is missing, or has a wrong shape or dtype.
         """
         if valid is None:
@@ -125,7 +127,7 @@ class Inspected:
         gradient, probed = self._net.arch_gradient(
             None if train is None else self._read(train),
             self._read(valid),
-            plain_value(self._config.hypergradient if method is None else method),
+            plain_value(self._config.hypergradient if hypergradient is None else hypergradient),
             self._config.weight_lr if xi is None else float(xi),
             self._config.epsilon if epsilon is None else float(epsilon),
             None if momentum is None else {name: tensor_of(value) for name, value in momentum.items()},

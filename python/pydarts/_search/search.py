@@ -23,7 +23,7 @@ from .._results.history import EpochRecord, History, record_from
 from .._results.result import SearchResult
 from .._results.tables import AlphaTable
 from .._values.ambient import plain
-from .._values.arguments import configuration, takes_options_as
+from .._values.arguments import configuration, formerly, takes_options_as
 from .._values.callables import Loss, check_loss, fact_of, name_in, short_name
 from .._values.checks import available_device
 from .._values.config import SearchConfig
@@ -45,9 +45,10 @@ from .progress import Progress
 from .ranks import check_alike, checked_facts, of_rank, own_device, together
 
 
+@formerly(loader="data")
 @takes_options_as("cfg", "SearchConfig", lambda: [field.name for field in FIELDS])
 def search(
-    loader: Loader,
+    data: Loader,
     cfg: SearchConfig | None = None,
     callbacks: Callback | Sequence[Callback] = (),
     loss: Loss | Literal["network"] | None = None,
@@ -61,7 +62,7 @@ def search(
     weights.
 
     Args:
-        loader: the data. One of
+        data: the data. One of
 
             - `(X, y)`, numpy arrays or tensors. X holds images [N, C, H, W], or sequences [N, C, L] for a
               space such as "darts-1d"; y holds integer labels [N], class probabilities [N, classes], or with
@@ -94,10 +95,10 @@ def search(
             targets) -> number, the mean over a batch, or an object with update(output, targets), compute()
             and reset(), such as a metric of torchmetrics. It does not apply to texts. `EpochRecord.metrics`
             holds the value under the name of the function or class, or all values of a dictionary.
-            `result.best` is the epoch with the largest value, or with the smallest if `metric_mode` is "min";
-            for a dictionary, its first value counts. Accuracy is measured for labels and, if the loss is a
-            cross-entropy, for probabilities; with `network`, only if the loss is a cross-entropy of classes
-            on dimension 1.
+            `result.best` is the record of the epoch with the largest value, or with the smallest if
+            `metric_mode` is "min"; for a dictionary, its first value counts. Accuracy is measured for labels
+            and, if the loss is a cross-entropy, for probabilities; with `network`, only if the loss is a
+            cross-entropy of classes on dimension 1.
         unpack: a function from a batch of a loader of images or sequences to (images, targets). With
             `network`, it returns (inputs, targets), tensors in any structure of tuples, lists, dictionaries
             and dataclasses. None: a batch is a pair; with `network` it may be a dictionary, which is passed
@@ -151,16 +152,16 @@ def search(
             if value is not None and config.resolved_space.kind == "recurrent":
                 raise ConfigError(f"{name} does not apply to texts; leave it out")
         with plain():
-            return _searched(loader, config, hooks, cast("Loss | None", loss), None, metric, unpack)
+            return _searched(data, config, hooks, cast("Loss | None", loss), None, metric, unpack)
     check_options(config)
     check_metric(metric, config.metric_mode)
     with plain():
         own = own_network(network, loss, metric, unpack, config)
-        return _searched(loader, config, hooks, None, own, metric, unpack)
+        return _searched(data, config, hooks, None, own, metric, unpack)
 
 
 def _searched(
-    loader: Loader,
+    data: Loader,
     config: SearchConfig,
     hooks: Sequence[Callback],
     loss: Loss | None,
@@ -180,9 +181,9 @@ def _searched(
                 hooks = () if ranks.rank else hooks  # rank 0 alone calls, draws and writes
             if own is None:
                 contents = Contents(loss is not None, None if unpack is None else Unpacking(unpack))
-                sources = open_sources(loader, config, watch.check, contents)
+                sources = open_sources(data, config, watch.check, contents)
             else:
-                sources = open_pairs(loader, config, watch.check, unpack)
+                sources = open_pairs(data, config, watch.check, unpack)
             sources.pause_with(gate)
             facts = sources.facts | dict(_facts(loss, metric, unpack) if own is None else own.facts)
             check_start(sources.config)

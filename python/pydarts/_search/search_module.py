@@ -13,6 +13,7 @@ from .._data.arrays import Array
 from .._data.pairs import BatchReader, Unpack
 from .._results.tables import AlphaTable
 from .._values.ambient import plain
+from .._values.arguments import formerly
 from .._values.callables import Loss
 from .._values.config import SearchConfig
 from ..nn._choice_costs import choice_costs
@@ -20,7 +21,7 @@ from .inspected import Inspected, tensor_of
 from .module import BoundModule
 from .network import check_options, dtype_of
 from .own import NetworkLike, own_network
-from .supernet import device_of, dtype_name
+from .supernet import device_of, precision_name
 
 
 class SearchModule(Inspected):
@@ -35,7 +36,8 @@ class SearchModule(Inspected):
         loss: as in `search`.
         unpack: as in `search`.
         example: the inputs of one example, for the term `Flops`; a search uses its first batch.
-        dtype: "float32" or "float64", or a torch dtype (the config's precision; "float32" if that is "auto").
+        precision: "float32" or "float64", or a torch dtype (the config's precision; "float32" if that is
+            "auto").
         device: "cpu", "cuda", "cuda:1" or a torch.device ("cpu").
 
     Raises:
@@ -54,6 +56,7 @@ class SearchModule(Inspected):
 
     _net: _core.SearchModule
 
+    @formerly(dtype="precision")
     @plain()
     def __init__(
         self,
@@ -63,20 +66,20 @@ class SearchModule(Inspected):
         loss: Loss | str | None = None,
         unpack: Unpack | None = None,
         example: Any = None,
-        dtype: str | torch.dtype | None = None,
+        precision: str | torch.dtype | None = None,
         device: str | torch.device | None = None,
     ) -> None:
         self._config = SearchConfig() if config is None else config
         check_options(self._config)
         own = own_network(network, loss, None, unpack, self._config)
-        self._dtype = dtype_name(dtype, self._config)
-        if self._dtype == "bfloat16":
-            raise _core.ConfigError('dtype "bfloat16" applies to compiled spaces; use "float32"')
+        self._precision = precision_name(precision, self._config)
+        if self._precision == "bfloat16":
+            raise _core.ConfigError('precision="bfloat16" applies to compiled spaces; use "float32"')
         self._device = str(device) if device is not None else device_of(self._config)
         self._tables, self._reader = own.tables, BatchReader("given", unpack)
-        self._bound = own.bound(dtype_of(self._dtype), lambda: None)
+        self._bound = own.bound(dtype_of(self._precision), lambda: None)
         costs = choice_costs(self._config, own.module, None if example is None else (example, 1))
-        self._net = _core.SearchModule(self._config, self._bound, self._dtype, self._device, costs)
+        self._net = _core.SearchModule(self._config, self._bound, self._precision, self._device, costs)
 
     @property
     def config(self) -> SearchConfig:
@@ -138,4 +141,4 @@ class SearchModule(Inspected):
 
     def __repr__(self) -> str:
         tables = ", ".join(f"{name} {list(logits.shape)}" for name, logits in self.alphas.items())
-        return f"<SearchModule {self._dtype} on {self._device}: {tables}>"
+        return f"<SearchModule {self._precision} on {self._device}: {tables}>"

@@ -12,6 +12,7 @@ from .. import _core
 from .._data.arrays import Array, name_of
 from .._values import views
 from .._values.ambient import plain
+from .._values.arguments import formerly
 from .._values.checks import check_state, flag
 from .._values.config import SearchConfig
 from .._values.fields import ConfigFields
@@ -50,13 +51,13 @@ class Supernet(Inspected):
         operations: candidate operations, in order (those of the space).
         nodes: intermediate nodes of a cell (those of the space).
         seed: seed of the initial weights and α (0).
-        dtype: "float32", "float64", "tf32" (float32 with products rounded by the GPU), "bfloat16" (for
+        precision: "float32", "float64", "tf32" (float32 with products rounded by the GPU), "bfloat16" (for
             activations only), or a torch dtype (the config's precision; "float32" if that is "auto").
         device: "cpu", "cuda", "cuda:1" or a torch.device ("cpu").
         config: a `SearchConfig` for everything else: learning rates, weight decay, momentum, clipping.
 
     Raises:
-        ConfigError: an option is out of range, or dtype, space or device is unknown.
+        ConfigError: an option is out of range, or precision, space or device is unknown.
         SpaceError: the network cannot be built, for example because a reduction's input is below 2x2.
         DeviceError: CUDA was requested but is not available.
 
@@ -69,6 +70,7 @@ class Supernet(Inspected):
 
     _net: _core.Supernet
 
+    @formerly(dtype="precision")
     @plain()
     def __init__(
         self,
@@ -84,7 +86,7 @@ class Supernet(Inspected):
         vocabulary: int | None = None,
         units: int | None = None,
         seed: int | None = None,
-        dtype: str | torch.dtype | None = None,
+        precision: str | torch.dtype | None = None,
         device: str | torch.device | None = None,
         config: SearchConfig | None = None,
     ) -> None:
@@ -121,11 +123,11 @@ class Supernet(Inspected):
             if getattr(base, name) is None:
                 changes.setdefault(name, value)
         self._config = base.replace(**_fields(changes))
-        self._dtype = dtype_name(dtype, self._config)
+        self._precision = precision_name(precision, self._config)
         self._device = str(device) if device is not None else device_of(self._config)
         own = bound_operations(self._config.resolved_space, self._config.seed)
         costs = target_costs(self._config)
-        self._net = _core.Supernet(self._config, self._dtype, self._device, own, costs)
+        self._net = _core.Supernet(self._config, self._precision, self._device, own, costs)
 
     if not TYPE_CHECKING:  # a type checker would accept any name
 
@@ -259,23 +261,23 @@ class Supernet(Inspected):
     def __repr__(self) -> str:
         weights = self.cost().get("weights")
         size = f", {weights:,} weights" if weights is not None else ""
-        return f"<Supernet {self.space.name}, {self._dtype} on {self._device}{size}>"
+        return f"<Supernet {self.space.name}, {self._precision} on {self._device}{size}>"
 
     def _repr_html_(self) -> str:
-        return views.cards.of_supernet(self, self._dtype, self._device)
+        return views.cards.of_supernet(self, self._precision, self._device)
 
 
 def _fields(changes: dict[str, Any]) -> ConfigFields:
     return changes  # type: ignore[return-value]
 
 
-def dtype_name(dtype: str | torch.dtype | None, config: SearchConfig) -> str:
-    """Return the name of a dtype, or of the config's precision."""
-    if dtype is None:
+def precision_name(precision: str | torch.dtype | None, config: SearchConfig) -> str:
+    """Return the name of a precision, or of the config's."""
+    if precision is None:
         return "float32" if config.precision == "auto" else config.precision
-    name = name_of(dtype) if isinstance(dtype, torch.dtype) else dtype
+    name = name_of(precision) if isinstance(precision, torch.dtype) else precision
     if name not in _NAMES:
-        raise _core.ConfigError(f"dtype must be one of {', '.join(_NAMES)}, got {shown(name)}")
+        raise _core.ConfigError(f"precision must be one of {', '.join(_NAMES)}, got {shown(name)}")
     return name
 
 

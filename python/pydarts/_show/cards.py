@@ -134,8 +134,9 @@ def of_training(result: TrainResult, weights: int, changed: Sequence[tuple[str, 
     """
     config, history, network = result.config, result.history, result.network
     facts = [("network", f"{type(network).__name__}, {weights:,} weights"), *_given(result)]
-    if history:
-        last, best = history[-1], history[result.best or 0]
+    best = result.best
+    if best is not None:
+        last = history[-1]
         if isinstance(network, LanguageModel):
             name, said = "perplexity", f"{last.valid_perplexity:.2f}, lowest {best.valid_perplexity:.2f}"
         else:

@@ -37,18 +37,26 @@ from .renamed import RENAMED, present, renamed
 from .settings import OF_EVERY_RUN, ImageSettings, settings_of
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    from typing_extensions import Self, Unpack
+
+    from .keywords import TrainFields
 
 
 class _Renaming(type):
     """Accepts the names that fields had in earlier versions, with a warning."""
 
     def __call__(cls, *args: Any, **fields: Any) -> Any:
-        for name in fields.keys() & RENAMED.keys():
-            value = present(name, fields.pop(name))
-            hint(f"`{name}` of a TrainConfig is now `{RENAMED[name]}={value!r}`", DeprecationWarning)
-            fields.setdefault(RENAMED[name], value)
-        return super().__call__(*args, **fields)
+        return super().__call__(*args, **_warned(fields))
+
+
+def _warned(given: Mapping[str, Any]) -> Any:
+    """Return fields with their present names, with a warning for each earlier one."""
+    for name in given.keys() & RENAMED.keys():
+        value = present(name, given[name])
+        hint(f"`{name}` of a TrainConfig is now `{RENAMED[name]}={value!r}`", DeprecationWarning)
+        if RENAMED[name] in given:
+            raise _core.ConfigError(f"`{name}` is the earlier name of `{RENAMED[name]}`; pass only that")
+    return renamed(given)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,13 +152,13 @@ class TrainConfig(metaclass=_Renaming):
         given = (f for f in fields(self) if getattr(self, f.name) != f.default)
         return f"TrainConfig({', '.join(f'{f.name}={getattr(self, f.name)!r}' for f in given)})"
 
-    def replace(self, **changes: Any) -> TrainConfig:
+    def replace(self, **changes: Unpack[TrainFields]) -> TrainConfig:
         """Return a copy with `changes`.
 
         >>> TrainConfig(epochs=3).replace(seed=1)
         TrainConfig(epochs=3, seed=1)
         """
-        return replace(self, **changes)
+        return replace(self, **_warned(changes))
 
     def resolved(self, network: nn.Module | None = None) -> Resolved:
         """All options that a training uses, with the published value for None; they print as a table.
@@ -191,7 +199,7 @@ class TrainConfig(metaclass=_Renaming):
         }
 
     @classmethod
-    def cifar10(cls, **changes: Any) -> TrainConfig:
+    def cifar10(cls, **changes: Unpack[TrainFields]) -> TrainConfig:
         """The published training on CIFAR-10 arrays (A.2.1), with its augmentation.
 
         Its network is `build(genotype, auxiliary=True, drop_path=0.2)`.
@@ -202,7 +210,7 @@ class TrainConfig(metaclass=_Renaming):
         return cls(augment="cifar", cutout=16).replace(**changes)
 
     @classmethod
-    def imagenet(cls, **changes: Any) -> TrainConfig:
+    def imagenet(cls, **changes: Unpack[TrainFields]) -> TrainConfig:
         """The published training on ImageNet (A.2.3), with label smoothing (code) and PC-DARTS' warm-up.
 
         Its network is `build(genotype, channels=48, layers=14, num_classes=1000, stem="imagenet",
@@ -223,7 +231,7 @@ class TrainConfig(metaclass=_Renaming):
         return published.replace(**changes)
 
     @classmethod
-    def quick(cls, **changes: Any) -> TrainConfig:
+    def quick(cls, **changes: Unpack[TrainFields]) -> TrainConfig:
         """A short training of a network of images, for comparing genotypes or for experiments (ours).
 
         With only one or two epochs, all but the last one warm up.
@@ -231,9 +239,11 @@ class TrainConfig(metaclass=_Renaming):
         >>> TrainConfig.quick(seed=1)
         TrainConfig(epochs=10, batch_size=64, weight_lr=0.1, warmup=2, seed=1)
         """
-        config = cls(**({"epochs": 10, "batch_size": 64, "weight_lr": 0.1} | changes))
+        short: TrainFields = {"epochs": 10, "batch_size": 64, "weight_lr": 0.1}
+        changes = _warned(changes)
+        config = cls(**(short | changes))
         warmup = 2 if config.epochs is None else min(2, config.epochs - 1)
-        return config.replace(**({"warmup": warmup} | changes))
+        return config if "warmup" in changes else config.replace(warmup=warmup)
 
     def reading(self, **changes: Any) -> SearchConfig:
         """Return a search configuration with the same settings for reading images."""

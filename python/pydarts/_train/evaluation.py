@@ -34,8 +34,16 @@ def _opened(
     unpack: Unpack | None = None,
 ) -> Iterator[Task]:
     """Open the task of a training whose both parts are `data`, of which it evaluates one."""
-    unused = dict.fromkeys(("augment", "cutout", "label_smoothing", "ema", "train_portion", "metric_mode"))
-    config = config.replace(checkpoint_dir=None, resume=False, **unused)
+    config = config.replace(
+        checkpoint_dir=None,
+        resume=False,
+        augment=None,
+        cutout=None,
+        label_smoothing=None,
+        ema=None,
+        train_portion=None,
+        metric_mode=None,
+    )
     if isinstance(data, tuple) and len(data) == 2 and not isinstance(network, LanguageModel):  # (X, y)
         config = config.replace(batch_size=max(1, len(data[1])))  # of the part that is not read
     watch, device = InterruptWatch(), config.resolved_device

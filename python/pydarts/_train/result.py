@@ -53,16 +53,16 @@ class TrainResult:
     """Facts about the data and the loss of the training; see `SearchResult.fingerprint`."""
 
     @property
-    def best(self) -> int | None:
-        """The first epoch with the highest validation accuracy, or for text with the lowest validation loss.
+    def best(self) -> TrainRecord | None:
+        """The record of the first epoch with the highest validation accuracy; for text, the lowest loss.
 
         With a metric, it is the first epoch with the best value in the sense of `config.metric_mode`; if the
         metric has several values, the first one counts. Without metric and accuracy, it is the epoch with the
-        lowest validation loss. Epochs are counted from 0; None without an epoch.
+        lowest validation loss. None without an epoch.
         """
         if not self.history:
             return None
-        return best_record(self.history, self.network, self.config.metric_mode).epoch
+        return best_record(self.history, self.network, self.config.metric_mode)
 
     def evaluate(
         self,

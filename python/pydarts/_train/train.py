@@ -20,7 +20,7 @@ from .._search.callbacks import listeners
 from .._search.metrics import MetricFunction
 from .._search.ranks import Ranks, check_alike, checked_facts, own_device, together, whole_parts
 from .._values.ambient import plain
-from .._values.arguments import configuration, takes_options_as
+from .._values.arguments import configuration, formerly, takes_options_as
 from .._values.callables import check_loss
 from .._values.files import held
 from .._values.genotype import Genotype
@@ -39,10 +39,11 @@ from .task import Task
 from .text import TextTask
 
 
+@formerly(loader="data")
 @takes_options_as("cfg", "TrainConfig", lambda: [field.name for field in fields(TrainConfig)])
 def train(
     network: nn.Module | Genotype | SearchResult,
-    loader: Any,
+    data: Any,
     cfg: TrainConfig | None = None,
     callbacks: TrainCallback | Sequence[TrainCallback] = (),
     loss: AnyLoss | None = None,
@@ -59,7 +60,7 @@ def train(
             or the result of a search: its network is built for the channels and classes of the images or for
             the words of the texts, and otherwise with the defaults of `build` (so without the auxiliary head
             and drop path of the published training); initial weights are drawn from `cfg.seed`.
-        loader: the data. For images, the same as for `search`: `(X, y)`, a `DataLoader`, or a pair
+        data: the data. For images, the same as for `search`: `(X, y)`, a `DataLoader`, or a pair
             `(train, valid)` of either or of any re-iterables of batches `(x, y)`. A single source is split at
             random: the fraction `train_portion` is for training, the rest for validation. Validation arrays
             are not augmented; a split `DataLoader` applies its own transforms to both parts. `search` splits
@@ -150,12 +151,12 @@ def train(
     if loss != "network":
         check_loss(loss)
     with plain():
-        return _trained(network, loader, config, hooks, loss, metric, unpack)
+        return _trained(network, data, config, hooks, loss, metric, unpack)
 
 
 def _trained(
     network: nn.Module | Genotype | SearchResult,
-    loader: Any,
+    data: Any,
     config: TrainConfig,
     hooks: Sequence[TrainCallback],
     loss: AnyLoss | None,
@@ -182,7 +183,7 @@ def _trained(
             if ranks is not None:
                 check_alike(config.to_dict(), ranks)
                 hooks = hooks if first else ()  # rank 0 alone calls, draws and writes
-            task = open_task(network, loader, config, device, watch.check, loss, metric, unpack)
+            task = open_task(network, data, config, device, watch.check, loss, metric, unpack)
             config = config.replace(**task.settings.values())
             if ranks is not None:
                 task.facts = checked_facts(task.facts, ranks)
@@ -238,7 +239,7 @@ def _check_steps(task: Task, ranks: Ranks) -> None:
 
 def open_task(
     network: nn.Module | Genotype | SearchResult,
-    loader: Any,
+    data: Any,
     config: TrainConfig,
     device: torch.device,
     poll: Callable[[], None],
@@ -276,7 +277,7 @@ def open_task(
                 "network.requires_grad_(True)"
             )
     if not isinstance(network, (Genotype, ImageNetwork, LanguageModel)):
-        return ModuleTask.open(network, loader, config, device, poll, loss, metric, unpack)
+        return ModuleTask.open(network, data, config, device, poll, loss, metric, unpack)
     if loss == "network":
         raise _core.ConfigError(
             'loss="network" does not apply to a network of pydarts.build or a genotype, which returns '
@@ -286,7 +287,7 @@ def open_task(
         for name, value in (("metric", metric), ("unpack", unpack)):
             if value is not None:
                 raise _core.ConfigError(f"{name} does not apply to texts; leave it out")
-        return TextTask.open(network, loader, config, device, loss, poll)
+        return TextTask.open(network, data, config, device, loss, poll)
     # The published weight is not an explicit choice: it is in every configuration that was filled in.
     wished = config.auxiliary_weight not in (None, 0, ImageSettings.auxiliary_weight)
     if wished and getattr(network, "auxiliary", None) is None:
@@ -294,4 +295,4 @@ def open_task(
             f"auxiliary_weight is {config.auxiliary_weight}, but the network has no auxiliary head: use "
             "build(genotype, auxiliary=True, ...), or leave auxiliary_weight out"
         )
-    return ImageTask.open(network, loader, config, device, poll, loss, metric, unpack, trains)
+    return ImageTask.open(network, data, config, device, poll, loss, metric, unpack, trains)

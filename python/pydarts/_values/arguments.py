@@ -8,6 +8,7 @@ from functools import wraps
 from typing import Any, TypeVar
 
 from .. import _core
+from .hints import hint
 from .words import shown
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -16,7 +17,7 @@ C = TypeVar("C")
 # Other words for the arguments of these functions.
 _ALIASES = {
     "cfg": ("config", "configuration", "conf", "options", "settings"),
-    "loader": ("data", "dataset", "dataloader", "train_loader", "arrays", "loaders"),
+    "data": ("dataset", "dataloader", "train_loader", "arrays", "loaders"),
     "callbacks": ("callback", "hooks", "listeners"),
     "loss": ("criterion", "loss_fn", "objective"),
     "network": ("net", "model", "genotype"),
@@ -34,7 +35,7 @@ def takes_options_as(argument: str, kind: str, options: Callable[[], Collection[
         options: returns the names of the options.
 
     >>> @takes_options_as("cfg", "SearchConfig", lambda: ["epochs"])
-    ... def search(loader, cfg=None): ...
+    ... def search(data, cfg=None): ...
     >>> search(..., epochs=1)
     Traceback (most recent call last):
     TypeError: search() takes no argument `epochs`; it is an option: pass cfg=SearchConfig(epochs=1)
@@ -62,6 +63,41 @@ def takes_options_as(argument: str, kind: str, options: Callable[[], Collection[
         return _core.unknown_name("argument", name, known)
 
     return decorate
+
+
+def formerly(**names: str) -> Callable[[F], F]:
+    """Decorate a function so that it also takes arguments by earlier names, with a DeprecationWarning.
+
+    Args:
+        names: earlier name -> present name.
+
+    >>> import warnings
+    >>> @formerly(loader="data")
+    ... def search(data): return data
+    >>> with warnings.catch_warnings():
+    ...     warnings.simplefilter("ignore")
+    ...     search(loader=3)
+    3
+    """
+
+    def decorate(function: F) -> F:
+        @wraps(function)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            for old in names.keys() & kwargs.keys():
+                hint(f"the argument `{old}` of {_called(function)} is now `{names[old]}`", DeprecationWarning)
+                if names[old] in kwargs:
+                    raise TypeError(f"{_called(function)} takes `{names[old]}` or `{old}`, not both")
+                kwargs[names[old]] = kwargs.pop(old)
+            return function(*args, **kwargs)
+
+        return call  # type: ignore[return-value]
+
+    return decorate
+
+
+def _called(function: Callable[..., Any]) -> str:
+    """Return how a function is called; a constructor is called by the name of its class."""
+    return f"{function.__qualname__.removesuffix('.__init__')}()"
 
 
 def configuration(value: Any, kind: type[C], name: str, call: str) -> C:

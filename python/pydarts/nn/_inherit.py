@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from .._values.words import count as counted
 from ._build import Network
 from ._convolutional import ConvolutionalNetwork, reduction_cells
 from ._residual import ResidualNetwork, first_cells
@@ -36,7 +37,7 @@ class Inheritance:
         share = self.weights / self.of_weights
         lines = [
             f"inherited {self.weights:,} of {self.of_weights:,} weights ({share:.0%}): "
-            f"{len(self.copied)} tensors copied, {len(self.left)} left"
+            f"{counted(len(self.copied), 'tensor')} copied, {len(self.left)} left"
         ]
         for reason, count in Counter(self.left.values()).most_common():
             names = [name for name, why in self.left.items() if why == reason]

@@ -50,7 +50,7 @@ def _means(channels: int, k: int) -> torch.Tensor:
         num_classes=channels,
         in_channels=2,
         image_size=6,
-        dtype="float64",
+        precision="float64",
         device="cpu",
         config=config,
     )

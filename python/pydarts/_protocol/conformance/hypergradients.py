@@ -92,7 +92,7 @@ def _gradient(method: Method, epsilon: float = 0.01) -> Tensor:
     """Return the gradient by α from the engine, with momentum and weight decay in the virtual step."""
     config = SearchConfig(weight_decay=DECAY, weight_momentum=MOMENTUM)
     network = FunctionNetwork(_loss, _weights(), {"units": _drawn(3, 2, 4)})
-    net = SearchModule(network, config, dtype="float64", device="cpu")
+    net = SearchModule(network, config, precision="float64", device="cpu")
     train, valid = _batches()
     return net.arch_gradient(train, valid, method, XI, epsilon, _buffers())["units"]
 
@@ -132,7 +132,7 @@ def _against_unrolled_loss() -> Value:
 def _compiled_error(epsilon: float) -> float:
     space = Space(kind="recurrent", nodes=2, operations=["none", "tanh", "sigmoid", "identity"])
     config = SearchConfig(space=space, batch_size=4)
-    net = Supernet(vocabulary=7, units=5, dtype="float64", device="cpu", config=config)
+    net = Supernet(vocabulary=7, units=5, precision="float64", device="cpu", config=config)
     net.set_alphas({"recurrent": _drawn(6, 3, 4)})
     tokens = torch.randint(0, 7, (2, 9, 4), generator=torch.Generator().manual_seed(7))
     train, valid = ((text[:-1], text[1:]) for text in tokens)

@@ -101,7 +101,7 @@ def _config(**changes: Any) -> SearchConfig:
 
 
 def _net(**changes: Any) -> Supernet:
-    return Supernet(config=_config(**changes), dtype="float64", device="cpu")
+    return Supernet(config=_config(**changes), precision="float64", device="cpu")
 
 
 def _batches() -> list[tuple[Tensor, Tensor]]:

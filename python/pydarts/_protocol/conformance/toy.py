@@ -117,7 +117,7 @@ def _config(method: Method | Hypergradient = "first_order", **changes: Any) -> S
 
 def _module(loss: Any, w: float | Tensor, alpha: float, config: SearchConfig) -> SearchModule:
     network = FunctionNetwork(loss, {"w": w}, {"alpha": alpha})
-    return SearchModule(network, config, dtype="float64", device="cpu")
+    return SearchModule(network, config, precision="float64", device="cpu")
 
 
 def _fixed_point(method: Method | Hypergradient) -> Value:

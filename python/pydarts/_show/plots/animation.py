@@ -40,7 +40,7 @@ def animate(
 ) -> Path:
     """Write an animation of α as a GIF: mixing weights, the cell of the search network, and the entropy.
 
-    A frame shows what `plots.weights`, `plots.supernet_cell` and `plots.entropy` draw for one point; the
+    A frame shows what `plots.weights`, `plots.supernet` and `plots.entropy` draw for one point; the
     colour scale is the same in all frames.
 
     Args:

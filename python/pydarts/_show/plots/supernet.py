@@ -26,7 +26,7 @@ NODES = 7  # the layer of nodes, in front of all edges
 _MARGINS = (0.1, 0.1, 0.1, 0.35)  # inches: left, right, below, above
 
 
-def supernet_cell(
+def supernet(
     trajectory: Trajectory,
     *,
     at: int = -1,
@@ -68,7 +68,7 @@ def supernet_cell(
     >>> from pydarts import Space, Trajectory, plots
     >>> space = Space(kind="recurrent", nodes=2)
     >>> path = Trajectory({"recurrent": np.zeros((3, 3, 5))}, range(3), space, 2)
-    >>> (drawn,) = plots.supernet_cell(path, at=1)
+    >>> (drawn,) = plots.supernet(path, at=1)
     >>> drawn.get_title(loc="left")
     'recurrent, epoch 1'
     """

@@ -98,9 +98,10 @@ impl Plan {
         };
         let _ = writeln!(
             text,
-            "space    {}: {} input nodes, {} intermediate nodes and {} edges per cell",
+            "space    {}: {} input node{}, {} intermediate nodes and {} edges per cell",
             space.name,
             space.inputs(),
+            if space.inputs() == 1 { "" } else { "s" },
             space.nodes(),
             space.edges().len()
         );
