@@ -227,8 +227,8 @@ class NASBench201:
         name    status    search  trained  weights  seconds  cifar10_test    error
         seed 0  complete       –        –        –     60.0  94.00%, rank 1
         <BLANKLINE>
-        searched  – ± –  n = 0 of 1
-        searched  cifar10_test: 94.00% ± –, rank 1 ± –, regret 0.00 ± –  n = 1
+        searched  –  n = 0 of 1
+        searched  cifar10_test: 94.00%, rank 1, regret 0.00  n = 1
         """
         return scored(self, table, datasets, split)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple, get_args, overload
 
 from .._results.history import frame
@@ -46,7 +46,7 @@ class SearchTable(Sequence[SearchRow]):
     seed 0  complete       –   75.00%        –      0.0
     seed 1  failed         –        –        –      0.0  NumericalError: NaN
     <BLANKLINE>
-    searched  75.00% ± –  n = 1 of 2
+    searched  75.00%  n = 1 of 2
     >>> table.best is table[0], table.summary("searched").n
     (True, 1)
     """
@@ -243,7 +243,8 @@ class SearchTable(Sequence[SearchRow]):
             yield f"searched by {name}  {_figures(self.summary('searched', name), self.measure)}"
         yield from self._benchmark_lines()
         if self.measure.format == ".4g":
-            yield f"search, trained: validation {self.measure.name}"
+            better = "higher" if self.measure.highest else "lower"
+            yield f"search, trained: validation {self.measure.name}, {better} is better"
         yield from self.verdicts
 
     def _benchmark_lines(self) -> Iterable[str]:
@@ -255,7 +256,9 @@ class SearchTable(Sequence[SearchRow]):
             for said, origin, algorithm in groups:
                 columns = (f"{name}_{field}" for field in BenchmarkScore._fields)
                 found = [self.summary(origin, algorithm, column) for column in columns]
-                accuracy, rank, regret = map(_spread, found, ("{:.2f}%", "{:,.0f}", "{:.2f}"))
+                accuracy, rank, regret = map(
+                    _spread, found, ("{:.2f}%".format, "{:,.0f}".format, "{:.2f}".format)
+                )
                 rows = len(self._rows_of(origin, algorithm))
                 n = f"n = {found[0].n}" + (f" of {rows}" if found[0].n < rows else "")
                 yield f"{said.ljust(wide)}  {name}: {accuracy}, rank {rank}, regret {regret}  {n}"
@@ -302,13 +305,13 @@ def _tabulated(score: BenchmarkScore | None) -> str:
     return "–" if score is None else f"{score.accuracy:.2f}%, rank {score.rank:,}"
 
 
-def _spread(found: Summary, form: str) -> str:
-    """Format mean ± standard deviation.
+def _spread(found: Summary, text: Callable[[float], str]) -> str:
+    """Format the mean, with ± standard deviation if there is one.
 
-    >>> _spread(Summary(1234.5, math.nan, 1), "{:,.1f}%")
-    '1,234.5% ± –'
+    >>> _spread(Summary(1234.5, 2.0, 3), "{:,.1f}%".format), _spread(Summary(0.5, math.nan, 1), str)
+    ('1,234.5% ± 2.0%', '0.5')
     """
-    return " ± ".join("–" if math.isnan(value) else form.format(value) for value in found[:2])
+    return " ± ".join(text(value) for value in found[:2] if not math.isnan(value)) or "–"
 
 
 def _algorithm(row: SearchRow) -> str:
@@ -316,4 +319,4 @@ def _algorithm(row: SearchRow) -> str:
 
 
 def _figures(found: Summary, measure: Measure) -> str:
-    return f"{measure.text(found.mean)} ± {measure.text(found.deviation)}  n = {found.n}"
+    return f"{_spread(found, measure.text)}  n = {found.n}"
