@@ -271,10 +271,11 @@ def summary(facts: Mapping[str, str]) -> dict[str, str]:
     {'data': '9 examples, shape [1, 8, 8]'}
     """
     texts: dict[str, list[str]] = {}
-    for name, value in facts.items():
-        path, _, fact = name.rpartition(".")
-        if fact in _SHOWN:
-            part, _, member = path.partition(".")
-            prefix = f"{member} " if member else ""
-            texts.setdefault(part, []).append(prefix + _SHOWN[fact].format(value))
+    for path in dict.fromkeys(name.rpartition(".")[0] for name in facts):
+        part, _, member = path.partition(".")
+        prefix = f"{member} " if member else ""
+        found = {fact: text for fact, text in _SHOWN.items() if f"{path}.{fact}" in facts}
+        if found:
+            said = [prefix + text.format(facts[f"{path}.{fact}"]) for fact, text in found.items()]
+            texts.setdefault(part, []).extend(said)
     return {part: ", ".join(shown) for part, shown in texts.items()}

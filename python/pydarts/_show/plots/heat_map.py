@@ -91,7 +91,7 @@ def weights(
     for axes, (name, found) in zip(made, chosen.items(), strict=True):
         fill(axes, cut, name, at, shown, found, digits, canvas.least)
         label(axes, cut, name, at, found)
-        title(axes, f"{name}, {moment(cut, at)}{cut_of(trajectory, cut, name)}")
+        title(axes, f"{name}, {moment(cut, at)}{cut_of(trajectory, cut, name)}", pad=10)
     return canvas.plot(made)
 
 

@@ -60,9 +60,9 @@ def plain_numbers(ax: Axes, least: float) -> None:
         ax.set_ylim((low + high - least) / 2, (low + high + least) / 2)
 
 
-def title(ax: Axes, text: str, size: float = 11) -> None:
-    """Set a left-aligned title above the axes."""
-    ax.set_title(text, loc="left", fontsize=size, pad=3, fontweight="bold", color=INK)
+def title(ax: Axes, text: str, size: float = 11, pad: float = 3) -> None:
+    """Set a left-aligned title, `pad` points above the axes and their labels."""
+    ax.set_title(text, loc="left", fontsize=size, pad=pad, fontweight="bold", color=INK)
 
 
 def row_name(table: AlphaTable, row: int, most: int = LONGEST) -> str:

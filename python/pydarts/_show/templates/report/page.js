@@ -108,7 +108,7 @@
     const labels = rows.map((row, line) => label(row) + table.states[point][line]);
     draw(element, [{
       type: "heatmap", z: table.weights[point], x: names, y: labels, zmin: table.low, zmax: table.high,
-      colorscale: "Viridis", xgap: 1, ygap: 1, hovertemplate: `%{y}<br>${own ? "%{text}" : "%{x}"}: %{z:.6f}<extra></extra>`,
+      colorscale: [[0, style("--card")], [1, style("--dense")]], xgap: 1, ygap: 1, hovertemplate: `%{y}<br>${own ? "%{text}" : "%{x}"}: %{z:.6f}<extra></extra>`,
       ...(own ? { text, texttemplate: "%{text}" } : {}),
       colorbar: { orientation: "h", y: 1.01, yanchor: "bottom", thickness: 10, tickfont: { size: 12 }, nticks: 5 },
     }, {
