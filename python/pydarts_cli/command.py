@@ -24,7 +24,9 @@ _JSON = Annotated[
 ]
 _DEBUG = Annotated[
     bool,
-    typer.Option("--debug", help="show tracebacks of errors; also PYDARTS_DEBUG=1", rich_help_panel=_OUTPUT),
+    typer.Option(
+        "--debug", help="show tracebacks of errors; PYDARTS_DEBUG=1 does the same", rich_help_panel=_OUTPUT
+    ),
 ]
 _CONFIG = Annotated[
     Path | None,

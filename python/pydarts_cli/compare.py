@@ -40,7 +40,7 @@ _Runs = Annotated[
     list[str],
     typer.Argument(
         metavar="RUN...",
-        help="folders of searches; with --data genotypes too (name or file)",
+        help="folders of searches; with --data, also genotypes (name or file)",
         show_default=False,
     ),
 ]
@@ -63,7 +63,7 @@ _Random = Annotated[
         "--random",
         min=0,
         metavar="INT",
-        help="number of random cells to train too",
+        help="number of random cells to train in addition",
         rich_help_panel=_TRAINED,
     ),
 ]

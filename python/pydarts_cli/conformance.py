@@ -24,10 +24,10 @@ def conformance(
 ) -> Answer:
     """Check on this machine that pydarts agrees with published facts.
 
-    The checks cover weight counts of networks, derivations of genotypes, vectors of every relaxation, fixed
-    points of the toy problem of DARTS, exact against finite second derivatives, and options that must equal
-    DARTS. They need no data and take less than three minutes. The exit code is 1 if a check fails. `--json`
-    adds the source of each fact.
+    The checks cover weight counts of networks, derivations of genotypes, test vectors of every relaxation,
+    fixed points of the toy problem of DARTS, exact second derivatives against finite differences, and
+    searches that must equal DARTS because an option is off. They need no data and take less than three
+    minutes. The exit code is 1 if a check fails. `--json` adds the source of each fact.
 
     Examples:
 

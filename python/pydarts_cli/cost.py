@@ -43,8 +43,8 @@ def cost(
     """Count the weights, multiply-adds and memory of a network without running it.
 
     The network of a genotype has 36 channels and 20 layers by default. If the folder of a search is given,
-    classes, channels and image size, or the number of words, are those of the search. Without a genotype, the
-    search network is counted, including the peak memory of one step.
+    classes, input channels and image size, or the number of words, are those of the search. Without a
+    genotype, the search network is counted, including the peak memory of one step.
 
     Examples:
 

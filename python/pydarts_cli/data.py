@@ -94,8 +94,8 @@ def _forms(incomplete: str) -> list[str]:
 _PANEL = "Data"
 DATA_HELP = (
     "digits (scikit-learn's, 8x8 pixels); cifar10:DIR, cifar100:DIR; folder:DIR, with one folder of images "
-    "per class, or with train/ and val/ that have them; npz:FILE, with x_train, y_train and optionally "
-    "x_test, y_test: images or, for a space such as darts-1d, sequences; "
+    "per class, or with train/ and val/ that contain such folders; npz:FILE, with x_train, y_train and "
+    "optionally x_test, y_test: images or, for a space such as darts-1d, sequences; "
     f"corpus:DIR or FILE, text; corpus:{ENGLISH}, English text that comes with Python; "
     "FILE.py:NAME, an object that pydarts.search accepts as a loader, or a function that returns one"
 )

@@ -86,7 +86,9 @@ NetworkOption = Annotated[
 LossOption = Annotated[
     Any,
     _option(
-        "loss", '(output, targets) -> loss; or "network": it returns the loss; default: cross-entropy', _loss
+        "loss",
+        '(output, targets) -> loss; or "network": the network returns the loss; default: cross-entropy',
+        _loss,
     ),
 ]
 MetricOption = Annotated[

@@ -76,7 +76,7 @@ def plot(
     ] = None,
     cell: Annotated[
         str | None,
-        typer.Option("--cell", help="α table (normal or reduce) for alphas, weights, supernet and animation"),
+        typer.Option("--cell", help="α table (normal or reduce) for the plots that show one table"),
     ] = None,
     benchmark: BenchmarkOption = None,
     dpi: Annotated[

@@ -27,7 +27,7 @@ LoggerOption = Annotated[
         "--logger",
         metavar="NAME[:WHERE]",
         help=f"write every epoch to {', '.join(f'{name}:{where}' for name, (_, where) in _LOGGERS.items())}; "
-        "the default is log.csv or events/ in the run's folder, and the name pydarts; can be repeated",
+        "without a colon: log.csv or events/ in the run's folder, or the name pydarts; may be repeated",
         autocompletion=lambda: [*_LOGGERS],
         rich_help_panel="Run",
     ),

@@ -24,11 +24,11 @@ def report(
         typer.Option(
             "--table",
             metavar="DIR",
-            help="folder of `pydarts compare`, for the comparison with random cells",
+            help="folder written by `pydarts compare`, to add its comparison with random cells",
         ),
     ] = None,
     benchmark: BenchmarkOption = None,
-    show: Annotated[bool, typer.Option("--open", help="open it in the browser")] = False,
+    show: Annotated[bool, typer.Option("--open", help="open the report in the browser")] = False,
 ) -> Answer:
     """Write a report of a search as one HTML file that works offline.
 

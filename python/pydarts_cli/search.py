@@ -51,7 +51,11 @@ PresetOption = Annotated[
 ]
 LikeOption = Annotated[
     str | None,
-    typer.Option("--like", metavar="SPACE", help="with --preset: the space whose settings to use"),
+    typer.Option(
+        "--like",
+        metavar="SPACE",
+        help="with --preset: use the settings for SPACE if there are none for the searched space",
+    ),
 ]
 
 
@@ -73,12 +77,12 @@ def search(
     *,
     choices: dict[str, Any],
 ) -> Answer:
-    """Search for a cell, or with --network for the choices of a network, and save the result to a folder.
+    """Search for a cell or, with --network, for the choices of a network, and save the result to a folder.
 
     Ctrl-C stops the search after the current step and saves its result; the same command with --resume
     continues it. The defaults are the published values for images. Text (corpus:) uses the space darts-rnn,
-    which has its own defaults: see pydarts.SearchConfig. Parentheses name the source of an option: a section
-    of the paper, the published code, or this library ("ours").
+    which has its own defaults: see pydarts.SearchConfig. Parentheses after an option name its
+    source: a section of the paper, the published code, or this library ("ours").
 
     Examples:
 

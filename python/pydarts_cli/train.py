@@ -61,7 +61,8 @@ def train(
         bool,
         typer.Option(
             "--inherit",
-            help="start from the weights of the search where shapes match; GENOTYPE must be its folder",
+            help="start from the weights of the search where shapes match; GENOTYPE must be the folder of a "
+            "search",
         ),
     ] = False,
     download: DownloadOption = False,

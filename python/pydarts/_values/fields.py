@@ -129,7 +129,7 @@ FIELDS = (
         "train_portion",
         "float",
         "0.5",
-        "fraction of the data that trains the weights, if they are not a pair; the rest trains α (A.1.1)",
+        "fraction of the data that trains the weights; the rest trains α; unused if data is a pair (A.1.1)",
     ),
     Field("augment", "Augment", '"none"', '"cifar": random crop (padding 4) and flip; arrays only (code)'),
     Field("seed", "int", "0", "random seed: all random numbers depend only on (seed, step) (ours)"),
@@ -144,7 +144,7 @@ FIELDS = (
         "precision",
         "Precision",
         '"auto"',
-        '"auto": tf32 where the GPU has it, else float32; "float64", "float32", "tf32", "bfloat16" (ours)',
+        '"auto": tf32 on GPUs that have it, else float32; "float64", "float32", "tf32", "bfloat16" (ours)',
     ),
     Field(
         "record",
@@ -288,7 +288,7 @@ FIELDS = (
         "arch_init",
         "tuple[str, float] | tuple[str, float, float]",
         "('normal', 0.001)",
-        'distribution of the initial logits: ("normal", deviation) or ("normal", deviation, mean) (code)',
+        'distribution of the initial logits: ("normal", std) or ("normal", std, mean) (code)',
         "Sequence[str | float]",
     ),
     Field(
@@ -385,7 +385,10 @@ FIELDS = (
     ),
     Field("algorithm", "str | None", "None", "label for reports, set by `preset`; no other effect (ours)"),
     Field(
-        "sync_batch_norm", "bool", "False", "synchronise batch norms of own networks over all ranks (ours)"
+        "sync_batch_norm",
+        "bool",
+        "False",
+        "synchronise batch norms of own networks across ranks (ours)",
     ),
 )
 
