@@ -384,12 +384,7 @@ FIELDS = (
         'n-th epoch, starting with epoch 0: the diagnostic "curvature"; None: never (RobustDARTS, code: 2)',
     ),
     Field("algorithm", "str | None", "None", "label for reports, set by `preset`; no other effect (ours)"),
-    Field(
-        "sync_batch_norm",
-        "bool",
-        "False",
-        "synchronise batch norms of own networks across ranks (ours)",
-    ),
+    Field("sync_batch_norm", "bool", "False", "synchronise batch norms of own networks across ranks (ours)"),
 )
 
 
