@@ -215,7 +215,7 @@ def read(
             )
         if image_size is None:
             say(f"images of {given} are cropped to 224x224; use --image-size to change this")
-        found = datasets.image_folder(train, valid, workers=workers, grayscale=grayscale, **sizes)
+        found = datasets.image_folder(train, valid, loader_workers=workers, grayscale=grayscale, **sizes)
     else:
         found = getattr(datasets, given.kind)(given.where, download=download)
     both = found.train if found.valid is None else (found.train, found.valid)

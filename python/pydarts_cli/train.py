@@ -125,7 +125,7 @@ def train(
     )
     if inherit and searched is not None:
         say(str(searched.inherit(net)))
-    say(f"{sum(weight.numel() for weight in net.parameters()):,} weights")
+    say(f"training a network of {sum(weight.numel() for weight in net.parameters()):,} weights")
     try:
         result = pydarts.train(net, found.train, config)
     except BaseException as error:

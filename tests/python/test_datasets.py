@@ -170,7 +170,7 @@ def folder(root: Path, classes: str = "ab", sizes: tuple[int, int] = (20, 31)) -
 
 def test_folders_of_images_come_as_loaders(tmp_path: Path) -> None:
     train, valid = folder(tmp_path / "train"), folder(tmp_path / "valid", sizes=(40, 25))
-    data = datasets.image_folder(train, valid, size=16, batch_size=8, workers=0)
+    data = datasets.image_folder(train, valid, size=16, batch_size=8, loader_workers=0)
     assert data.classes == ("a", "b") and repr(data).startswith("<ImageData: 24 training and 24 valid")
     batches = [list(part) for part in (data.train, data.train, data.valid, data.valid)]
     assert all(

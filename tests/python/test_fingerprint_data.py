@@ -151,7 +151,7 @@ def test_other_images_in_a_folder_of_equal_counts_are_refused(tmp_path: Path) ->
                 image.fromarray(arrays(1, n)[0][0, 0]).save(tmp_path / root / name / f"{n}.png")
 
     def train(root: str) -> Any:
-        options: dict[str, Any] = {"size": None, "grayscale": True, "batch_size": 4, "workers": 0}
+        options: dict[str, Any] = {"size": None, "grayscale": True, "batch_size": 4, "loader_workers": 0}
         return pydarts.datasets.image_folder(tmp_path / root, **options).train
 
     cfg = config(checkpoint_dir=tmp_path / "run", epochs=1)

@@ -33,7 +33,7 @@ def pictures(
 
 
 def of(root: Path, **changes: Any) -> datasets.ImageData:
-    return datasets.image_folder(root, **({"batch_size": 4, "workers": 0, "size": 8} | changes))
+    return datasets.image_folder(root, **({"batch_size": 4, "loader_workers": 0, "size": 8} | changes))
 
 
 def shapes(part: Any) -> set[tuple[int, ...]]:
@@ -151,7 +151,7 @@ def test_what_makes_no_sense_is_named(tmp_path: Path) -> None:
         ({"size": None, "augment": "imagenet"}, "size"),
         ({"grayscale": 1}, "grayscale"),
         ({"batch_size": 0}, "batch_size"),
-        ({"workers": -1}, "workers"),
+        ({"loader_workers": -1}, "loader_workers"),
     ):
         with pytest.raises(pydarts.ConfigError, match=word):
             of(root, **changes)
@@ -164,7 +164,7 @@ def test_a_broken_image_is_named(data: Any, workers: int, tmp_path: Path) -> Non
     path = root / "b" / "3.png"
     path.write_bytes(path.read_bytes()[:60] if data == "half" else data)
     with pytest.raises(pydarts.DataError, match=r"3\.png"):
-        list(of(root, workers=workers).train)
+        list(of(root, loader_workers=workers).train)
 
 
 def test_an_image_of_another_size_is_named(tmp_path: Path) -> None:
@@ -186,4 +186,4 @@ def test_workers_are_bounded_by_the_processors(tmp_path: Path, monkeypatch: pyte
     root = pictures(tmp_path / "x")
     for count, workers in ((1, 1), (2, 2), (64, 4), (None, 1)):
         monkeypatch.setattr(os, "cpu_count", lambda count=count: count)
-        assert of(root, workers=None).train.num_workers == workers  # type: ignore[union-attr]
+        assert of(root, loader_workers=None).train.num_workers == workers  # type: ignore[union-attr]

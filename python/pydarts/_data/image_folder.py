@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from .._core import ConfigError, DataError
+from .._values.arguments import formerly
 from .._values.checks import flag, one_of, whole
 from .._values.files import user_path
 from .image_data import ImageData, Reading
@@ -71,6 +72,7 @@ class Folder(Dataset[tuple[Tensor, int]]):
         return image, label
 
 
+@formerly(workers="loader_workers")
 def image_folder(
     train: str | os.PathLike[str],
     valid: str | os.PathLike[str] | None = None,
@@ -80,7 +82,7 @@ def image_folder(
     augment: FolderAugment | None = None,
     transform: Transform | tuple[Transform, Transform] | None = None,
     batch_size: int = 128,
-    workers: int | None = None,
+    loader_workers: int | None = None,
 ) -> ImageData:
     """Read images from one folder per class, the layout of ImageNet, with torchvision.
 
@@ -101,7 +103,7 @@ def image_folder(
         transform: a function of your own from a PIL image (mode "RGB", or "L" with `grayscale`) to a tensor
             [C, H, W], or a pair, for training and validation. It replaces `size` and `augment`.
         batch_size: images per batch; the loaders use it, not the `batch_size` of a configuration.
-        workers: number of processes that read images; None: 4, or the number of CPUs if that is lower.
+        loader_workers: number of processes that read images; None: 4, or the number of CPUs if that is lower.
 
     Returns:
         DataLoaders; `settings` contains the mean and standard deviation of ImageNet, without `transform`.
@@ -122,7 +124,8 @@ def image_folder(
     """
     (transforms,) = import_torchvision("image_folder", "transforms")
     mode, batch_size = "L" if flag("grayscale", grayscale) else "RGB", whole("batch_size", batch_size)
-    workers = min(4, os.cpu_count() or 1) if workers is None else whole("workers", workers, 0)
+    most = min(4, os.cpu_count() or 1)
+    workers = most if loader_workers is None else whole("loader_workers", loader_workers, 0)
     if transform is None:
         both = _transforms(transforms, size, augment)
     elif size != 224 or augment is not None:
