@@ -95,8 +95,8 @@ def image_folder(
         train: folder with one folder of images per class.
         valid: the same for the validation part; None: `search` and `train` split the one folder, and the
             images that are evaluated are augmented too.
-        size: side in pixels, or (height, width), to which images are stretched before the crop; None: all
-            images have one size, which is kept.
+        size: side in pixels of the cropped images, or (height, width): images are then stretched to this
+            aspect ratio before the central crop. None: all images have one size, which is kept.
         grayscale: whether images have one channel instead of three.
         augment: the augmentation of the training images: "imagenet", as described, which requires a `size`;
             "flip", a random flip; "none". None: "imagenet", or "flip" without a `size`.

@@ -26,9 +26,9 @@ class Measures:
     without their initial values, in a search of convolutional cells, and the statistics of the batch in a
     search of recurrent cells."""
     train_accuracy: float | None
-    """Fraction of the training examples (images, or next words) classified correctly, 0 to 1. Several targets
-    of an example, such as pixels, count as a fraction of it. None where it has no meaning, as in a
-    regression."""
+    """Fraction of the training examples (images, or next words) classified correctly, 0 to 1. An example
+    with several targets, such as pixels, counts as the fraction that is correct. None where it has no
+    meaning, as in a regression."""
     valid_accuracy: float | None
     """Fraction of the validation examples classified correctly after the epoch, 0 to 1, or None as above."""
     learning_rate: float

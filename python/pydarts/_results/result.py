@@ -81,7 +81,7 @@ class SearchResult(Plotted):
     class_counts: tuple[int, ...] | None = field(default=None, repr=False)
     """Number of validation images per class; None for text and for loaders whose dataset holds no labels."""
     epochs: tuple[int, ...] = field(default=(), repr=False)
-    """The epoch of the last step before each of the T points; the relaxation has its parameters there."""
+    """The epoch of the last step before each of the T points, which determines scheduled parameters."""
     architecture: Architecture = field(default_factory=dict, repr=False)
     """Table name -> for each row (edge), the names of the candidates that the selection picks from the last
     α; empty where it picks none. For a module with choices: the name of each choice -> its candidate, or for
@@ -92,8 +92,8 @@ class SearchResult(Plotted):
     A decision is taken at the end of its epoch and holds from the next one on. It is a dictionary with
     `decision`: "mask" (with `table`, `row`, `columns`), "freeze" (`table`, `row`, `column`), "drop" (`table`,
     `row`), "roll_back" (`epoch`, the number of epochs that remain) or "stop" (`reason`). A roll back also
-    undoes the decisions of the epochs that it removes; later decisions in the same epoch have the number of
-    the last epoch that remains."""
+    undoes the decisions of the epochs that it removes; decisions that follow it at the end of the same epoch
+    have the number of the last epoch that remains."""
 
     tables: Mapping[str, AlphaTable] = field(default_factory=dict, repr=False)
     """The names of rows and candidates by table: those of the space, or of a network of your own."""
@@ -181,8 +181,8 @@ class SearchResult(Plotted):
         The findings are about how the search ended, whether its network learned, training against validation,
         the gradient of α against the exact one if it was probed, the entropy of the mixing weights, skip
         connections, the last change of the genotype, and the narrowest decisions. `print` shows them; each is
-        a `Finding`. Nodes are named as in the plots (paper, figure 4): in a convolutional cell, 0 … n - 1 are
-        the nodes 2 … n + 1 of `space.edges`; the narrowest edges are named in both ways.
+        a `Finding`. Nodes are named as in the plots: the inputs of a convolutional cell are cₖ₋₂ and cₖ₋₁,
+        and the other nodes have the numbers of `space.edges`.
 
         >>> import numpy as np, pydarts
         >>> X, y = np.zeros((16, 1, 8, 8), np.uint8), np.arange(16) % 2
@@ -291,7 +291,7 @@ class SearchResult(Plotted):
         Weights and running statistics are copied where name and shape are equal: those of the operations in
         the network's cells, of the cells' preprocessing, and of stem, classifier, embedding and decoder. All
         tensors fit a network with the width and depth of the search network and any genotype of its space,
-        except the affine parameters of batch norm, which the search does not have. Others do not change.
+        except the affine parameters of batch norm, which the search does not have. No other tensor changes.
         Running statistics are corrected for their initial values, as in the evaluation of the search;
         `num_batches_tracked` is then 2**20.
 

@@ -237,7 +237,7 @@ class Trajectory:
     def kept(self, table: str, at: int = -1) -> set[tuple[int, str]]:
         """Return the rows and candidates that the genotype at a point keeps.
 
-        For a network of your own, the strongest candidate of every row; empty if another rule selects.
+        For a network of your own, the strongest of every row; empty unless "strongest" or "argmax" selects.
         """
         if self.space is None:
             return self._strongest(table, at)

@@ -99,7 +99,7 @@ class Inspected:
         *,
         probe: bool = False,
     ) -> dict[str, Tensor] | tuple[dict[str, Tensor], Probe]:
-        """Compute the gradient of the validation loss by α, without terms, as table name -> [rows, columns].
+        """Compute the gradient of the validation loss with respect to α, without `arch_terms`.
 
         Args:
             train: training batch of the virtual step, a pair (x, y) or what a loader of the search yields;
@@ -116,7 +116,7 @@ class Inspected:
             probe: whether to compare the gradient with that of "unrolled_exact" for the same arguments.
 
         Returns:
-            The gradient; with `probe`, a pair (gradient, `Probe`).
+            The gradient, table name -> [rows, columns]; with `probe`, a pair (gradient, `Probe`).
 
         Raises:
             ConfigError: the hypergradient is unknown, or it needs second derivatives that an operation lacks.

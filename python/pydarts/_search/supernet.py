@@ -199,7 +199,7 @@ class Supernet(Inspected):
 
     @plain()
     def masks(self) -> dict[str, Tensor]:
-        """Return the dropout masks of the next step, which all losses of one role share.
+        """Return the dropout masks of the next step; all training losses of a step share one draw.
 
         Returns:
             Tensors with the entries 0 or 1/(1 - p), by name. A recurrent network has "rows" [words, 1],

@@ -260,8 +260,8 @@ class Curvature(Decider):
 
     The curvature is measured every `curvature_every` epochs; this option is required (published: 2). A local
     average is the mean of the latest `window` measurements, or fewer at the beginning, but more
-    than half of `window`. When it is more than `ratio` times the local average of `back` measurements
-    earlier, the search returns to the epoch in the middle of that earlier window and ends.
+    than half of `window`. When it is more than `ratio` times the local average as it was `back`
+    measurements earlier, the search returns to the epoch in the middle of that earlier window and ends.
 
     Attributes:
         window: the number of measurements in a local average.

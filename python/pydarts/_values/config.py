@@ -43,12 +43,12 @@ class SearchConfig(ConfigAttributes, Record, _core.SearchConfig):
     The sections named are those of the DARTS paper (ICLR 2019); "code" means that the value is that of the
     published implementation, and "ours" that the choice is this library's.
 
-    A recurrent space has its own defaults (code): `batch_size` 256 sequences, `weight_lr` 20, constant and
-    scaled by the length of each segment, no momentum, `weight_decay` 5e-7, `grad_clip` 0.25, in the virtual
-    step too, `arch_lr` 3e-3, `arch_betas` (0.9, 0.999). It does not use the fields about images; only
-    recurrent spaces use the fields from `units` to `slowness`. Recurrent cells are normalised over the
-    sequences of a batch, in the evaluation too: `eval_batch_size` None means `batch_size` (published: 10,
-    with running statistics, under which states grow without bound).
+    A recurrent space has its own defaults (code): `batch_size` 256 sequences, `weight_lr` 20, the same in
+    all epochs but scaled by the length of each segment, no momentum, `weight_decay` 5e-7, `grad_clip` 0.25,
+    in the virtual step too, `arch_lr` 3e-3, `arch_betas` (0.9, 0.999). It does not use the fields about
+    images; only recurrent spaces use the fields from `units` to `slowness`. Recurrent cells are normalised
+    over the sequences of a batch, in the evaluation too: `eval_batch_size` None means `batch_size`
+    (published: 10, with running statistics, under which states grow without bound).
 
     A space with `stages` has the defaults of NAS-Bench-201 (code): `layers` 5 (cells per stage),
     `weight_decay` 5e-4, `weight_nesterov` True and `weight_lr_schedule` "step". If `stages` is a list, it

@@ -179,7 +179,7 @@ FIELDS = (
         "std",
         "tuple[float, ...] | None",
         "None",
-        "standard deviation per channel, the divisor after `mean`; None: as for `mean` (ours)",
+        "standard deviation per channel, the divisor after `mean`; None: computed like `mean`, else 1 (ours)",
         f"{NUMBERS} | None",
     ),
     Field("cutout", "int", "0", "side in pixels of the square set to zero; 0: none; arrays only (code)"),
@@ -217,9 +217,9 @@ FIELDS = (
         "log_every",
         "int",
         "1",
-        "steps between reads of the losses, when callbacks receive these steps; with a larger number a GPU "
-        "waits less often. The results do not depend on it: a search that fails ends with the state before "
-        "the failed step (ours)",
+        "number of steps after which the losses are read and callbacks receive these steps; with a larger "
+        "number a GPU waits less often. The results do not depend on it: a search that fails ends with the "
+        "state before the failed step (ours)",
     ),
     Field(
         "graph",

@@ -30,8 +30,8 @@ class Genotype(Record, _core.Genotype):
     A cell is given as a list of nodes, each a list of edges, or as one flat list of the edges of all nodes,
     as it is published: with two edges per node, or one in a recurrent cell. `normal`, `reduce` and
     `recurrent` are flat; `nodes` lists the edges of each node, and `edges` has the target of each edge too. A
-    node may have no edges: it is zeros. A flat list cannot express that, so these three views then raise a
-    GenotypeError. Node 0 is c_{k-2}, node 1 is c_{k-1}.
+    node may have no edges: it is zeros. A flat list cannot express that, so `normal`, `reduce` and
+    `recurrent` then raise a GenotypeError. Node 0 is c_{k-2}, node 1 is c_{k-1}.
     `normal_concat` and `reduce_concat` list the nodes whose outputs are concatenated. A recurrent genotype
     has `recurrent` and `concat` instead; the other fields are empty. A genotype of the space
     `"nas-bench-201"` has `cell` and `cell_concat`, and its node 0 is the input; a flat list has the edges
@@ -113,10 +113,10 @@ class Genotype(Record, _core.Genotype):
     def from_notation(cls, text: str) -> Genotype:
         """Read a genotype in the published notation, `Genotype(normal=[('sep_conv_3x3', 1), ...], ...)`.
 
-        Other forms that are read: values without names, one list per node (pt.darts), a weight after each
-        source and a dictionary (AutoDL), comments, and lists and numbers as NumPy and PyTorch print them, a
-        genotype after other text, such as an assignment or the beginning of a log line, in quotes or in a
-        Markdown fence, and a cell of NAS-Bench-201. The text is parsed, never evaluated.
+        It also reads values without names; one list per node (pt.darts); a weight after each source, and a
+        dictionary (AutoDL); comments; lists and numbers as NumPy and PyTorch print them; a genotype in
+        quotes, in a Markdown fence, or after other text, such as an assignment or the beginning of a log
+        line; and a cell of NAS-Bench-201. The text is parsed, never evaluated.
 
         Raises:
             GenotypeError: malformed text, or the text of several genotypes; the message gives the position.
@@ -293,7 +293,7 @@ class Genotype(Record, _core.Genotype):
         """The edges of a cell as (operation, source node, target node), node by node.
 
         Args:
-            table: "normal", "reduce", "recurrent" or "cell"; a cell of another genotype has no edges.
+            table: "normal", "reduce", "recurrent" or "cell"; empty if this genotype has no such cell.
 
         Raises:
             ValueError: another name.
@@ -310,7 +310,7 @@ class Genotype(Record, _core.Genotype):
         """The edges into each node of a cell as (operation, source node).
 
         Args:
-            table: "normal", "reduce", "recurrent" or "cell"; a cell of another genotype has no nodes.
+            table: "normal", "reduce", "recurrent" or "cell"; empty if this genotype has no such cell.
 
         Raises:
             ValueError: another name.

@@ -88,7 +88,7 @@ class Operation:
 
     @property
     def fact(self) -> str:
-        """The factory's "module:qualname", and a hash of its code and settings, as of losses.
+        """The factory's "module:qualname", and a hash of its code and settings, computed as for a loss.
 
         >>> from torch import nn
         >>> Operation("plain", lambda channels, stride: nn.MaxPool2d(1, stride)).fact.split(":")[1][:8]

@@ -18,8 +18,9 @@ class Perturbation(Variant, axis="perturbation"):
 class Uniform(Perturbation):
     """Independent uniform noise: SDARTS-RS.
 
-    m + δ with δ ~ U(−ε, ε) is clipped to [0, 1], and rows are divided by their sums. A row that is 0 after
-    the clip becomes 1 for its largest entry before it. With the relaxation "sigmoid", rows are clipped only.
+    m + δ with δ ~ U(−ε, ε) is clipped to [0, 1], and rows are divided by their sums. If all entries of a
+    row are 0 after the clip, the entry that was largest before it becomes 1. With the relaxation "sigmoid",
+    rows are clipped only.
 
     Attributes:
         epsilon: ε, a number from 0 to 1 or a schedule.

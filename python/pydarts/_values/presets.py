@@ -305,32 +305,17 @@ def configuration(name: str, like: str | None, changes: Mapping[str, Any]) -> Se
     return SearchConfig.from_dict({"algorithm": name} | settings | dict(changes) | {"space": space})
 
 
-_AXES = {
-    "relaxation": ("relaxation", "arch_init"),
-    "partial channels": ("partial_channels", "edge_normalization", "auxiliary_skip"),
-    "perturbation": ("perturbation",),
-    "terms and masks": ("arch_terms", "weight_decay", "drop_path", "skip_dropout"),
-    "hypergradient and order": ("hypergradient", "order", "arch_optimizer", "arch_start_epoch"),
-    "selection and stop": ("selection", "stop"),
-}
-"""The columns of `table`: the fields of a configuration that belong to each axis."""
-
-
 def table() -> str:
-    """Return a Markdown table of all presets by axis. An empty cell is the choice of DARTS, first order.
+    """Return a Markdown table of all presets with the options that differ from those of DARTS, first order.
 
     >>> from pydarts.algorithms import table
-    >>> table().splitlines()[0].split(" | ")[1:4]
-    ['relaxation', 'partial channels', 'perturbation']
+    >>> print(table().splitlines()[5])
+    | `pc_darts` | `arch_start_epoch=15`, `partial_channels=4`, `edge_normalization=True` |
     """
-    head = ["preset", *_AXES]
-    rows = [head, ["---"] * len(head)]
+    rows = ["| preset | options that differ from `darts_first_order` |", "|---|---|"]
     for preset in presets():
         config = SearchConfig.preset(preset.name)
-        changed = config._not_default()
-        cells = [
-            ", ".join(f"`{name}={getattr(config, name)!r}`" for name in names if name in changed)
-            for names in _AXES.values()
-        ]
-        rows.append([f"`{preset.name}`", *cells])
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+        changed = [name for name in config._not_default() if name != "algorithm"]
+        options = ", ".join(f"`{name}={getattr(config, name)!r}`" for name in changed)
+        rows.append(f"| `{preset.name}` | {options or 'none'} |")
+    return "\n".join(rows)

@@ -88,7 +88,7 @@ class Space(Record, _core.Space):
     >>> space.replace(nodes=1).concat
     (2,)
 
-    Other candidates in each cell, and on each edge:
+    Different candidates per cell, and per edge:
 
     >>> reduce = [["max_pool_3x3"], ["avg_pool_3x3", "skip_connect"]]
     >>> space = Space(operations={"normal": ["none", "conv_3x3"], "reduce": reduce}, nodes=1)

@@ -82,7 +82,7 @@ class Term(Variant, axis="arch_terms"):
 
 
 class Entropy(Term):
-    """The entropy −Σ m ln m of the mixing weights of a row, in nats: rows commit to one candidate (ours).
+    """The entropy −Σ m ln m of a row of mixing weights, in nats; it commits rows to one candidate (ours).
 
     It is the mean over the rows of each table, as in the history, summed over the tables; its gradient goes
     through the relaxation. The mixing weights of a row must add up to 1, which excludes "sigmoid".
@@ -103,7 +103,7 @@ class BetaDecay(Term):
     It is the mean over the rows of each table, summed over the tables. The published code has one table and
     uses 50·e/100 in epoch e of 100, which is `Linear(0, 49.5)` there; its unrolled step leaves the term out,
     while here every hypergradient has it. A gradient equal for a whole row would leave a softmax as it is:
-    the effect comes from the spread of the logits and from Adam, which scales each logit by itself.
+    the effect comes from the spread of the logits and from Adam, which scales each gradient separately.
 
     Attributes:
         weight: a number of at least 0 or a schedule; default `Linear(0, 50)`.

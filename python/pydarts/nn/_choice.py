@@ -125,7 +125,7 @@ class InputChoice(_Marked):
     """A choice of `keep` out of `n` inputs, for skip connections and for edges between nodes.
 
     It is called with a sequence of n tensors. In a search, and before one, the output is the sum of all
-    inputs, each times its mixing weight. `fix` replaces it by a module that reduces the kept inputs.
+    inputs, each times its mixing weight. `fix` replaces it by a module that adds or averages the kept inputs.
 
     Args:
         n: the number of inputs.

@@ -57,8 +57,8 @@ def export(
 
     Networks that `train` trained on arrays know the mean and standard deviation per channel of their data
     (`network.normalization`). Every file records them, and a graph applies them: its `x` are images with
-    values from 0 to 1, or sequences as they were in the arrays. Without them, or with `normalize=False`, `x`
-    is prepared as in the training.
+    values from 0 to 1, or sequences as they were in the arrays. Without them, or with `normalize=False`,
+    prepare `x` yourself, as in the training.
 
     Args:
         network: a network that `build` returned, or any other module without choices, trained or not.

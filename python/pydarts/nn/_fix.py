@@ -26,7 +26,7 @@ def fix(module: nn.Module, architecture: OwnArchitecture) -> nn.Module:
     """Return a copy of a module with its choices made. The copy contains nothing of pydarts.
 
     Every `Choice` is replaced by the candidate that the architecture names, with its weights; an
-    `InputChoice` by a module that reduces the kept inputs. Other candidates are dropped.
+    `InputChoice` by a module that adds or averages the kept inputs. Other candidates are dropped.
 
     Args:
         module: a module with choices; not changed.

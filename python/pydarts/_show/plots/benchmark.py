@@ -43,8 +43,9 @@ def benchmark(
     """Draw the tabulated accuracy of searches over time, one panel per data set.
 
     The accuracies are those of `bench.trajectory`, for the genotype at every recorded point. The dashed line
-    is the best architecture of the benchmark, the dotted one the median of all, that of a random
-    architecture. A search whose selection does not follow α has one point, its end.
+    is the best architecture of the benchmark, the dotted one the median of all, which a random
+    architecture exceeds with probability 1/2. A search whose selection does not follow α has one point, its
+    end.
 
     Args:
         bench: the benchmark.

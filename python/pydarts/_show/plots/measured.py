@@ -35,8 +35,9 @@ def diagnostics(
 ) -> Plot:
     """Draw the diagnostics of a search over its epochs, one panel per name.
 
-    They are what the algorithm was and measured in every epoch, such as "temperature", "term.entropy" or
-    "curvature": see `EpochRecord.diagnostics`. Epochs in which a number was not measured are left out.
+    They are parameters and measurements of the algorithm in every epoch, such as "temperature",
+    "term.entropy" or "curvature": see `EpochRecord.diagnostics`. Epochs in which a number was not measured
+    are left out.
 
     Args:
         history: `result.history`.

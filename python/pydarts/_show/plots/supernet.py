@@ -40,9 +40,10 @@ def supernet(
     """Draw the whole cell of the search network, with every edge, at one point.
 
     An edge has the colour of its strongest operation, except `none`, and a width proportional to the mixing
-    weight of this operation, at most that of weight 1. The weight is below the name, with as many decimals, 3
-    to 5, as are needed to distinguish weights. Labels are filled for edges that the genotype of that point
-    keeps; other lines are faint, and those of removed edges dotted. Lines at the bottom lead to the output.
+    weight of this operation, up to the width of weight 1. The weight is below the name, with as many
+    decimals, 3 to 5, as are needed to distinguish weights. Labels are filled for edges that the genotype of
+    that point keeps; other lines are faint, and those of removed edges dotted. Lines at the bottom lead to
+    the output.
 
     Args:
         trajectory: α over time, `result.trajectory`.
