@@ -28,8 +28,8 @@ def derive(
     """Derive the genotype of α: per node the `k` strongest edges, each with its strongest operation (2.4).
 
     The strength of an operation is its mixing weight under `relaxation`, in float64: by default its softmax
-    weight among all operations of the edge. `none` is never selected. Ties go to the lower node and the
-    earlier operation.
+    weight among all operations of the edge. `none` is selected only if the space allows it, as
+    "nas-bench-201" does. Ties go to the lower node and the earlier operation.
 
     Args:
         alphas: table name -> logits [edges, operations]; `"normal"` and `"reduce"`, or `"recurrent"`. With
