@@ -13,6 +13,8 @@ export PIP_COMPILE := 0
 CARGO_FLAGS := --release
 TORCH_LIB = $(shell $(BIN)/python -c "import importlib.util as u, os; print(os.path.join(os.path.dirname(u.find_spec('torch').origin), 'lib'))")
 PYTHON_LIB = $(shell $(BIN)/python -c "import sysconfig; print(sysconfig.get_config_var('LIBDIR'))")
+# One more than there are CPUs, because some tests wait for processes; each worker needs 1.5 GB.
+WORKERS := $(shell $(PYTHON) -c "import os; print(min(4, (os.cpu_count() or 1) + 1))")
 OUT ?= runs/demo
 OUT_RNN ?= runs/demo-rnn
 # CIFAR-10 and a text for the benchmarks that need them; see benches/README.md.
@@ -54,7 +56,8 @@ notebooks: build
 # Every lint and every test but the long ones.
 test: $(VENV)/.ready
 	$(MAKE) --jobs=2 compile build
-	$(MAKE) lint test-rust test-python
+	$(MAKE) --jobs=2 --output-sync=target lint test-rust
+	$(MAKE) test-python
 
 # For the Rust tests. Cargo needs minutes on one core, in which pip can install what the other tests need.
 compile: $(VENV)/.ready
@@ -62,6 +65,7 @@ compile: $(VENV)/.ready
 
 # The tests that take minutes: notebooks, long searches, searches that are killed many times.
 test-long: build
+	OMP_NUM_THREADS=1 LD_LIBRARY_PATH=$(TORCH_LIB):$(PYTHON_LIB) cargo test $(CARGO_FLAGS) -- --ignored
 	$(BIN)/python -m pytest -m long -n auto --maxprocesses 4 --dist worksteal
 
 $(BIN)/python:
@@ -88,7 +92,7 @@ lint: build
 # One thread per test: a test that uses two of libtorch's waits for the other tests' threads.
 test-rust: build
 	OMP_NUM_THREADS=1 LD_LIBRARY_PATH=$(TORCH_LIB):$(PYTHON_LIB) cargo test $(CARGO_FLAGS)
-	cargo test --no-default-features
+	cargo test --no-default-features --test engine
 
 # Chromium, in which pages are tested. Where it is missing and cannot be installed, those tests are skipped.
 browser:
@@ -100,4 +104,4 @@ browser:
 	echo "'.venv/bin/playwright install --with-deps chromium'."
 
 test-python: build browser
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal

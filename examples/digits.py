@@ -59,8 +59,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def save(result: SearchResult, folder: Path) -> None:
     """Print the accuracies of a search; save its result and two plots."""
-    if result.best is not None:
-        last, best = result.history[-1], result.history[result.best]
+    best = result.best
+    if best is not None:
+        last = result.history[-1]
         print(
             f"validation accuracy {last.valid_accuracy:.1%} (best {best.valid_accuracy:.1%} in epoch "
             f"{best.epoch + 1}), training accuracy {last.train_accuracy:.1%}"

@@ -161,11 +161,13 @@ fn subsets() -> Vec<Vec<Rewrite>> {
 
 // Two tests, so that two threads share the combinations.
 #[test]
+#[ignore = "takes a minute: make test-long"]
 fn every_combination_of_passes_with_phases_computes_what_the_lowered_plan_computes() {
     combinations(|passes| passes.contains(&Rewrite::SpaceToBatch));
 }
 
 #[test]
+#[ignore = "takes a minute: make test-long"]
 fn every_combination_of_passes_without_phases_computes_what_the_lowered_plan_computes() {
     combinations(|passes| !passes.contains(&Rewrite::SpaceToBatch));
 }
@@ -227,6 +229,7 @@ fn drops() -> [EdgeOptions; 4] {
 }
 
 #[test]
+#[ignore = "takes a minute: make test-long"]
 fn each_pass_and_all_together_drop_what_the_lowered_plan_drops() {
     for edges in drops() {
         let plan = Plan::lower_with(&Space::preset("darts").unwrap(), &GEOMETRY, edges, None).unwrap();

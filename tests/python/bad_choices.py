@@ -50,8 +50,8 @@ def an_unknown_precision(_: Path) -> object:
     return search(make_arrays(), make_config(precision="float16"))
 
 
-@row(pydarts.ConfigError, "dtype.*float32.*float64")
-def an_unknown_dtype_of_the_supernet(_: Path) -> object:
+@row(pydarts.ConfigError, "precision.*float32.*float64")
+def an_unknown_precision_of_the_supernet(_: Path) -> object:
     return pydarts.Supernet(precision="float16")
 
 

@@ -230,7 +230,7 @@ def test_steps_at_perturbed_weights_are_those_of_the_compiled_space(name: str) -
     assert_states_agree(own.state_dict(), compiled.state_dict(), 1e-8)
 
 
-@pytest.mark.parametrize("name", ["gumbel", "softmax"])
+@pytest.mark.parametrize("name", ["gumbel", pytest.param("softmax", marks=pytest.mark.long)])
 @methods
 def test_ten_steps_in_micro_batches_are_those_of_the_compiled_space(method: str, name: str) -> None:
     follow(replace(SMALL, batch=7), method, micro_batch=3, relaxation=as_option(RELAXATIONS[name]))

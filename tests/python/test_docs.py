@@ -36,7 +36,8 @@ def name_of(page: Path) -> str:
 
 def slow(page: str) -> bool:
     """Whether its code takes half a minute and does what the README or many small searches do."""
-    return page.startswith("algorithms/") or page in ("index.md", "gallery.md", "guide/watch.md")
+    others = ("index.md", "gallery.md", "guide/watch.md", "guide/seeds.md", "guide/train.md")
+    return page.startswith("algorithms/") or page in others
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,7 @@ def test_every_example_fits_a_page_and_is_tested() -> None:
         assert len(path.read_text().splitlines()) <= (80 if path.stem in LONGER else 60), path
 
 
+@pytest.mark.long
 def test_presets_are_compared_with_random_cells(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -56,7 +56,9 @@ def test_the_single_level_gradient_is_that_of_the_training_loss() -> None:
     assert distance(flat(ours.arch_gradient(train, valid, "single_level")), flat(expected)) <= GRADIENT
 
 
-@methods
+@pytest.mark.parametrize(
+    "method", [pytest.param(name, marks=[pytest.mark.long] * (name != "neumann")) for name in METHODS]
+)
 @pytest.mark.parametrize("name", BASES)
 def test_partial_channels_and_weighted_edges_are_differentiated_exactly(name: str, method: Name) -> None:
     ours, theirs = BASES[name].pair()

@@ -147,7 +147,7 @@ def kill_again_and_again(root: Path, chain: int, kind: str) -> list[Kill]:
     return found
 
 
-@pytest.fixture(scope="module", params=["images", "own"])
+@pytest.fixture(scope="module", params=["images", pytest.param("own", marks=pytest.mark.long)])
 def kind(request: pytest.FixtureRequest) -> str:
     """What is searched: cells for images, or a user-defined network."""
     return str(request.param)

@@ -182,7 +182,13 @@ def test_alpha_differs_from_that_of_darts(name: str) -> None:
     assert max(np.abs(ours.alphas[table][-1] - darts.alphas[table][-1]).max() for table in shared) > 1e-6
 
 
-@pytest.mark.parametrize("name", NAMES)
+# What resumes is covered by the tests of each option; here, one preset of each kind runs in every test.
+KINDS = ("gdas", "snas", "sdarts_rs", "random_ws")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.long] * (name not in KINDS)) for name in NAMES]
+)
 def test_every_preset_resumes_within_an_epoch_bit_for_bit(name: str, tmp_path: Path) -> None:
     class Interrupt(pydarts.Callback):
         def on_step(self, info: pydarts.StepInfo) -> None:

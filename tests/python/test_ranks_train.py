@@ -178,6 +178,7 @@ def test_states_of_metrics_that_cannot_be_merged_are_refused(tmp_path: Path) -> 
     assert "complete" not in found
 
 
+@pytest.mark.long
 def test_metrics_of_torchmetrics_are_merged_over_ranks(tmp_path: Path) -> None:
     one, other = values(on_ranks(tmp_path, 2, measured, Inside()))
     assert one == other

@@ -11,6 +11,7 @@ README = pages.ROOT / "README.md"
 PICTURES = pages.ROOT / "docs" / "pictures"
 
 
+@pytest.mark.first
 def test_the_code_of_the_readme_prints_what_it_shows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

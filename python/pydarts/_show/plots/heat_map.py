@@ -22,7 +22,7 @@ from .style import FAINT, INK, LONGEST, Margins, inches, row_name, title
 
 # Grey, so that only the frames are coloured; numbers are legible on the darkest shade.
 _SHADES = LinearSegmentedColormap.from_list("weights", mpl.colormaps["Greys"](np.linspace(0, 0.8, 64)))
-_MARGINS = (0.8, 0.5, 0.1, 1.15)
+_MARGINS = (0.8, 0.5, 0.1, 1.2)
 ROWS = 60  # of a table that is no cell: a row takes a quarter of an inch
 EDGE = "edge"  # the column of the weights of edges
 _APART = 0.12  # of a column: between the mixing weights and that column
