@@ -17,12 +17,13 @@ from .sources import about, cells_of, genotype_of, is_run, is_text, picks, run_o
 if TYPE_CHECKING:
     from pydarts import Genotype, SearchResult
 
-Notation = Literal["paper", "json", "nni", "nasbench301", "dot"]
+Notation = Literal["paper", "json", "nni", "nasbench201", "nasbench301", "dot"]
 
 _WRITE: dict[str, Callable[[Genotype], str]] = {
     "paper": str,
     "json": lambda genotype: genotype.to_json(),
     "nni": lambda genotype: json.dumps(genotype.to_nni(), indent=1),
+    "nasbench201": lambda genotype: genotype.to_nasbench201(),
     "nasbench301": lambda genotype: json.dumps(genotype.to_nasbench301(), indent=1),
     "dot": lambda genotype: genotype.to_dot(),
 }

@@ -5,7 +5,8 @@ use crate::arch::{Decision, LogitTable};
 use crate::error::{Error, Result};
 use crate::variant::{Domain, Parameter, Spec, Variant};
 
-const TABLE: &str = "normal";
+/// The tables whose skip connections count: the first of them that a search has.
+const TABLES: [&str; 2] = ["normal", "cell"];
 
 pub struct SkipConnections;
 
@@ -18,17 +19,18 @@ impl Variant for SkipConnections {
     }
 }
 
-fn normal(tables: &[LogitTable]) -> Option<&LogitTable> {
-    tables.iter().find(|table| table.name == TABLE)
+fn counted(tables: &[LogitTable]) -> Option<&LogitTable> {
+    TABLES.iter().find_map(|name| tables.iter().find(|table| table.name == *name))
 }
 
 impl Decide for SkipConnections {
     fn check(&self, tables: &[LogitTable]) -> Result<()> {
         let names: Vec<&str> = tables.iter().map(|table| table.name.as_str()).collect();
-        normal(tables).map(drop).ok_or_else(|| {
+        counted(tables).map(drop).ok_or_else(|| {
             let names = names.join(", ");
             Error::config(format!(
-                "`stop` is `skip_connections`, which reads the table `{TABLE}`; the tables of this search are {names}"
+                "`stop` is `skip_connections`, which reads the table `normal` or `cell`; the tables of this search are \
+                 {names}"
             ))
         })
     }
@@ -37,10 +39,11 @@ impl Decide for SkipConnections {
         if at.epoch < at.arch_start_epoch {
             return Ok(Vec::new());
         }
-        let table = normal(at.tables).map(std::slice::from_ref).unwrap_or_default();
-        let count = at.architecture.skip_connections(table).unwrap_or(0);
+        let Some(table) = counted(at.tables) else { return Ok(Vec::new()) };
+        let count = at.architecture.skip_connections(std::slice::from_ref(table)).unwrap_or(0);
+        let place = if table.name == "cell" { "the cell" } else { "the normal cell" };
         let plural = if count == 1 { "" } else { "s" };
-        let stop = || Decision::Stop { reason: format!("{count} skip connection{plural} in the normal cell") };
+        let stop = || Decision::Stop { reason: format!("{count} skip connection{plural} in {place}") };
         Ok((count as f64 >= values[0]).then(stop).into_iter().collect())
     }
 }

@@ -27,6 +27,11 @@ def test_a_genotype_can_be_written_and_read_in_every_notation(notation: str) -> 
     assert again == V2 or again.to_nasbench301() == V2.to_nasbench301()
 
 
+def test_a_cell_of_nas_bench_201_is_written_as_its_string() -> None:
+    cell = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|none~0|none~1|avg_pool_3x3~2|"
+    assert answered("derive", cell, "--notation", "nasbench201").out.strip() == cell
+
+
 def test_a_genotype_can_be_written_as_dot() -> None:
     written = answered("derive", "DARTS_V2", "--notation", "dot").out
     assert written.startswith("digraph")

@@ -170,6 +170,16 @@ def test_bad_deciders_are_refused(stop: Any) -> None:
         config(stop=stop)
 
 
+def test_skip_connections_of_the_only_cell_count_in_spaces_of_one() -> None:
+    cfg = config(space="nas-bench-201", layers=1, operations=("skip_connect", "avg_pool_3x3"), epochs=3)
+    counts = [record.skip_connections or 0 for record in pydarts.search(pair(), cfg).history]
+    most = max(counts)
+    stopped = pydarts.search(pair(), cfg.replace(stop={"name": "skip_connections", "most": most}))
+    assert most and len(stopped.history) == counts.index(most) + 1
+    ((_, decision),) = stopped.decisions
+    assert str(most) in decision["reason"]
+
+
 def test_skip_connections_need_a_normal_cell() -> None:
     text = np.arange(400) % 7
     cfg = pydarts.SearchConfig(

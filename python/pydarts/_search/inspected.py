@@ -139,6 +139,9 @@ class Inspected:
     def step(self, train: Any, valid: Any) -> tuple[float, float]:
         """Do one search step: update α, then the weights, with the config's options and rates of epoch 0.
 
+        Every call updates both: `arch_start_epoch` and `arch_every` apply to searches only. With `arch_lr=0`
+        and `arch_weight_decay=0`, α stays as it is.
+
         Returns:
             The training loss before the weight step, and the validation loss at which α's gradient was taken.
         """

@@ -322,7 +322,7 @@ def check_classes(output: Any, targets: Any) -> None:
     PyTorch computes a number for a regression and for several labels per example too, but not a useful one.
 
     Raises:
-        DataError: the loss does not depend on the output, or mixes examples.
+        DataError: they are not tensors, or the loss does not depend on the output, or mixes examples.
 
     >>> check_classes(torch.zeros(4, 2), torch.tensor([0, 1, 1, 0]))
     >>> check_classes(torch.zeros(4, 1), torch.zeros(4, 1))
@@ -331,7 +331,11 @@ def check_classes(output: Any, targets: Any) -> None:
     pydarts.DataError: the network returned [4, 1], ...
     """
     if not isinstance(output, Tensor) or not isinstance(targets, Tensor):
-        return
+        raise DataError(
+            f"the network returned a {type(output).__name__} and the targets are a {type(targets).__name__}; "
+            "cross-entropy, the default loss, takes logits [N, classes, ...] and labels [N, ...]: pass "
+            "loss=, a function (output, targets) -> scalar tensor"
+        )
     remedy = "pass loss=, such as nn.MSELoss() for a regression or nn.BCEWithLogitsLoss() for two classes"
     if output.dim() < 2 or output.shape[1] < 2:
         why = "one number per example" if output.dim() < 2 else "a single class"

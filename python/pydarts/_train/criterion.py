@@ -83,11 +83,6 @@ def _cross_entropy(output: Any, targets: Any, smoothing: float) -> Tensor:
         "; cross-entropy takes logits [N, classes, ...] and labels [N, ...] or class probabilities of the "
         "shape of the logits: pass loss=, a function (output, targets) -> scalar tensor"
     )
-    if not isinstance(output, Tensor) or not isinstance(targets, Tensor):
-        raise DataError(
-            f"the network returned a {type(output).__name__} and the targets are a {type(targets).__name__}"
-            + remedy
-        )
     try:
         value = F.cross_entropy(output, targets, label_smoothing=smoothing)
     except (RuntimeError, ValueError, IndexError) as error:

@@ -242,8 +242,9 @@ class Decider(Variant, axis="stop"):
 class SkipConnections(Decider):
     """End the search when the normal cell has this many skip connections. DARTS+ (Liang et al., 2019).
 
-    It is criterion 1 of the paper. The cell is the one that the selection picks at the end of an epoch;
-    epochs before `arch_start_epoch`, which do not move α, are not counted.
+    It is criterion 1 of the paper. In a space of one cell, such as "nas-bench-201", that cell counts. It is
+    the one that the selection picks at the end of an epoch; epochs before `arch_start_epoch`, which do not
+    move α, are not counted.
 
     Attributes:
         most: the number of skip connections at which the search ends.

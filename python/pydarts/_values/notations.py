@@ -68,7 +68,7 @@ def to_nni(genotype: Cells) -> dict[str, str | list[int]]:
                 f"of all nodes in order, {list(nodes)}"
             )
         for position, (operation, source, node) in enumerate(edges):
-            _check_operation(cell, operation, source, node, NNI_OPERATIONS, "NNI's cells")
+            _check_operation(cell, operation, source, node, NNI_OPERATIONS, "NNI's hub")
             edge = position % 2
             values[f"{cell}/op_{node}_{edge}"] = operation
             values[f"{cell}/input_{node}_{edge}"] = [source]

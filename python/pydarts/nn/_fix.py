@@ -89,11 +89,12 @@ def fix_in_place(module: nn.Module, architecture: OwnArchitecture) -> nn.Module:
 
     made = resolved(module)
     seen: set[int] = set()
-    waiting = [made]
+    waiting, lacking = [made], list[str]()
     while waiting:
         part = waiting.pop()
         if part in needed:
-            raise ConfigError(f"the architecture lacks the choice {needed[part]!r}")
+            lacking.append(needed[part])
+            continue
         if id(part) in seen:
             continue
         seen.add(id(part))
@@ -104,6 +105,10 @@ def fix_in_place(module: nn.Module, architecture: OwnArchitecture) -> nn.Module:
             if child is not None:
                 part._modules[key] = resolved(child)
                 waiting.append(part._modules[key])  # type: ignore[arg-type]
+    if lacking:
+        absent = sorted(set(lacking))
+        plural = "" if len(absent) == 1 else "s"
+        raise ConfigError(f"the architecture lacks the choice{plural} {', '.join(map(repr, absent))}")
     return made
 
 
