@@ -25,6 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = parser.parse_args(arguments)
 
     X, y = datasets.digits()
+    print("two searches, then the training of their cells and of random cells: minutes on two CPU cores")
     print(f"{len(X)} digits of 8x8 pixels: one half trains the weights, the other half trains α\n")
     small = SearchConfig(channels=8, layers=5, batch_size=64)
     configs = {

@@ -15,6 +15,7 @@ from .own import data_from, is_place, place
 
 ENGLISH = "bundled"
 _WORDS = 2000  # default vocabulary of the bundled English
+_SIDE = 224  # pixels to which images in folders are cropped by default
 
 _KINDS = {
     "digits": "",
@@ -213,15 +214,33 @@ def read(
             raise Problem(
                 f"--batch-size {batch_size} is for arrays only; images in folders require a number", USAGE
             )
-        if image_size is None:
-            say(f"images of {given} are cropped to 224x224; use --image-size to change this")
         found = datasets.image_folder(train, valid, loader_workers=workers, grayscale=grayscale, **sizes)
+        images: Any = found.train
+        _look(images.dataset.samples[0][0], given, image_size, grayscale)
     else:
         found = getattr(datasets, given.kind)(given.where, download=download)
     both = found.train if found.valid is None else (found.train, found.valid)
     channels = found.train[0].shape[1] if isinstance(found.train, tuple) else 1 if grayscale else 3
     sizes = {"num_classes": len(found.classes), "in_channels": int(channels)}
     return Data(found.train, both, sizes, found.settings)
+
+
+def _look(path: str, given: Spec, image_size: object, grayscale: bool) -> None:
+    """Look at the first image: it should not be enlarged many times, and grey ones need one channel only."""
+    from PIL import Image
+
+    with Image.open(path) as image:
+        (width, height), mode = image.size, image.mode
+    if image_size is None and max(width, height) <= _SIDE // 2:
+        raise Problem(
+            f"images of {given} have {width}x{height} pixels, and would be enlarged to {_SIDE}x{_SIDE}; pass "
+            f"--image-size {min(width, height)}, or --image-size {_SIDE} to enlarge them",
+            USAGE,
+        )
+    if image_size is None:
+        say(f"images of {given} are cropped to {_SIDE}x{_SIDE}; use --image-size to change this")
+    if mode in ("1", "L") and not grayscale:
+        say(f"images of {given} seem to be grey; --grayscale searches with one channel instead of three")
 
 
 def _text(given: Spec, words: int | None) -> Data:

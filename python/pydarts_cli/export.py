@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -39,7 +40,7 @@ def export(
             "--image-size",
             metavar=_SIZE.metavar,
             help="side in pixels or height,width of the input images, for .onnx and .pt2",
-            show_default="32; 224 with the stem imagenet",
+            show_default="that of the training; else 32, or 224 with the stem imagenet",
         ),
     ] = None,
     tokens: Annotated[
@@ -75,13 +76,27 @@ def export(
         raise Problem(
             f"{str(network)!r} is neither the folder of a training nor a .safetensors file of a network"
         )
+    graph_of_images = to.suffix != ".safetensors" and found.genotype.kind == "convolutional"
     size = None if image_size is None else _SIZE.read(image_size)
+    if size is None and graph_of_images:
+        size = _trained_size(network)
     pydarts.export(found, to, image_size=size, tokens=tokens, normalize=normalize)
     size_of = to.stat().st_size
-    if to.suffix != ".safetensors" and found.genotype.kind == "convolutional":
+    if graph_of_images:
         *_, height, width = example(found, size, None, batch=1)[0].shape
         known = getattr(found, "normalization", None) is not None
         values = "values from 0 to 1" if known and normalize else "prepared as in the training"
         say(f"inputs: images of {height}x{width}, {values}")
     data = {"file": str(to), "bytes": size_of, "network": found.arguments}
     return Answer(data, [f"{to}: {size_of:,} bytes"])
+
+
+def _trained_size(folder: Path) -> Any:
+    """Return the size of the images of the training that was saved to a folder; None if it is not known."""
+    import pydarts
+
+    if not folder.is_dir():
+        return None
+    facts = pydarts.TrainResult.load(folder).fingerprint
+    shape: list[int] = next((json.loads(text) for name, text in facts.items() if name.endswith(".shape")), [])
+    return tuple(shape[1:]) if len(shape) == 3 else None

@@ -53,7 +53,7 @@ CALLS: dict[str, Row] = {
     "config=": (TypeError, ("`config`", "`cfg`"), lambda: a_search((X, Y), config=make_config())),
     "arrays=": (TypeError, ("`arrays`", "`data`"), lambda: a_search(arrays=(X, Y))),
     "criterion=": (TypeError, ("`loss`",), lambda: a_search((X, Y), criterion=print)),
-    "lr=": (TypeError, ("`lr`",), lambda: a_search((X, Y), lr=1)),
+    "lr=": (TypeError, ("`lr`", "`weight_lr`", "SearchConfig("), lambda: a_search((X, Y), lr=1)),
     "an option of train": (
         TypeError,
         ("TrainConfig(weight_lr=0.1)",),

@@ -10,6 +10,7 @@ import numpy as np
 import pydarts
 import pytest
 import torch
+from commands import answered, refused
 from conftest import make_config
 from pydarts import datasets
 from pydarts._data.image_folder import Folder
@@ -187,3 +188,19 @@ def test_workers_are_bounded_by_the_processors(tmp_path: Path, monkeypatch: pyte
     for count, workers in ((1, 1), (2, 2), (64, 4), (None, 1)):
         monkeypatch.setattr(os, "cpu_count", lambda count=count: count)
         assert of(root, loader_workers=None).train.num_workers == workers  # type: ignore[union-attr]
+
+
+def test_folders_of_parts_are_not_taken_for_classes(tmp_path: Path) -> None:
+    for part in ("train", "val"):
+        pictures(tmp_path / part)
+    with pytest.raises(pydarts.DataError, match=r"'train'.*'val'.*image_folder\(train, valid\)"):
+        of(tmp_path)
+
+
+def test_the_command_does_not_enlarge_small_images_unasked(tmp_path: Path) -> None:
+    root = pictures(tmp_path / "small", mode="L")
+    command = ("search", "--data", f"folder:{root}", *"--channels 2 --layers 3 --epochs 1".split())
+    command = (*command, *"--batch-size 4 --device cpu --loader-workers 0".split(), "--out", tmp_path / "run")
+    said = refused(2, *command)
+    assert "--image-size 20" in said and "224x224" in said
+    assert "--grayscale" in answered(*command, "--image-size", "20,31").err

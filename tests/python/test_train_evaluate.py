@@ -80,3 +80,11 @@ def test_a_network_that_returns_no_tensor_has_no_predictions() -> None:
     trained = pydarts.train(Two(4, 3), (X, y), pydarts.TrainConfig(**QUICK), loss=loss)
     with pytest.raises(TypeError, match="tuple"):
         trained.predict(X)
+
+
+def test_labels_as_a_second_argument_are_refused_and_the_pair_is_named() -> None:
+    net, X, y = nn.Linear(4, 2), torch.zeros(16, 4), torch.arange(16) % 2
+    trained = pydarts.train(net, (X, y), pydarts.TrainConfig(epochs=1, batch_size=8, progress=False))
+    slip: Any = trained.evaluate
+    with pytest.raises(TypeError, match=r"evaluate\(\(X, y\)\)"):
+        slip(X, y)

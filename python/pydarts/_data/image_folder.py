@@ -27,6 +27,9 @@ _GREY: Reading = {"mean": (0.449,), "std": (0.226,)}
 _ENDINGS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 
 
+_PARTS = {"train", "val", "valid", "validation", "test"}  # folders of parts, not of classes
+
+
 class Folder(Dataset[tuple[Tensor, int]]):
     """The images of a folder that contains one folder per class; hidden files and folders are ignored.
 
@@ -138,6 +141,12 @@ def image_folder(
         for folder, each in zip((train, valid), both, strict=True)
         if folder is not None
     ]
+    if valid is None and set(parts[0].classes) <= _PARTS:
+        names = " and ".join(repr(name) for name in parts[0].classes)
+        raise DataError(
+            f"{os.fspath(train)} contains the folders {names}, not one folder per class; pass one folder for "
+            "each part: image_folder(train, valid)"
+        )
     different = sorted(set(parts[0].classes) ^ set(parts[-1].classes))
     if different:
         raise DataError(

@@ -41,7 +41,11 @@ class StartInfo:
 
 @dataclass(frozen=True)
 class StepInfo:
-    """A step of the search: first α, then the weights."""
+    """A step of the search: first α, then the weights.
+
+    It has `epoch`, `step`, `step_in_epoch`, `steps_per_epoch`, `train_loss`, `valid_loss`, `train_accuracy`,
+    `learning_rate`, `alphas` (α after the step) and `strengths` (its mixing weights).
+    """
 
     epoch: int
     """Number of the epoch, from 0."""

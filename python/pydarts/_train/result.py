@@ -100,6 +100,11 @@ class TrainResult:
         """
         from .evaluation import evaluate
 
+        if not (loss is None or isinstance(loss, str) or callable(loss)):
+            raise TypeError(
+                f"loss must be a function, got a {type(loss).__name__}; inputs and targets are one pair: "
+                "evaluate((X, y))"
+            )
         return evaluate(self.network, data, self.config, loss, metric, unpack)
 
     def predict(self, x: Any) -> Tensor:

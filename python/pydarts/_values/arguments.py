@@ -60,6 +60,9 @@ def takes_options_as(argument: str, kind: str, options: Callable[[], Collection[
         meant = [own for own, others in _ALIASES.items() if name in others and own in known]
         if meant:
             return f"did you mean `{meant[0]}`?"
+        nearest = _core.unknown_name("option", name, list(options())).partition("; did you mean ")[2]
+        if nearest:
+            return f"did you mean {nearest.partition('?')[0]}? Options are passed as {argument}={kind}(...)"
         return _core.unknown_name("argument", name, known)
 
     return decorate
