@@ -199,13 +199,19 @@ def test_folders_of_parts_are_not_taken_for_classes(tmp_path: Path) -> None:
 
 def test_the_command_does_not_enlarge_small_images_unasked(tmp_path: Path) -> None:
     root = pictures(tmp_path / "small", mode="L")
-    command = ("search", "--data", f"folder:{root}", *["--channels", "2", "--layers", "3", "--epochs", "1"])
-    command = (
-        *command,
-        *["--batch-size", "4", "--device", "cpu", "--loader-workers", "0"],
-        "--out",
-        tmp_path / "run",
+    small = (
+        "--channels",
+        "2",
+        "--layers",
+        "3",
+        "--epochs",
+        "1",
+        "--batch-size",
+        "4",
+        "--loader-workers",
+        "0",
     )
+    command = ("search", "--data", f"folder:{root}", *small, "--out", tmp_path / "run")
     said = refused(2, *command)
     assert "--image-size 20" in said and "224x224" in said
     assert "--grayscale" in answered(*command, "--image-size", "20,31").err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -80,6 +81,18 @@ def test_a_network_that_returns_no_tensor_has_no_predictions() -> None:
     trained = pydarts.train(Two(4, 3), (X, y), pydarts.TrainConfig(**QUICK), loss=loss)
     with pytest.raises(TypeError, match="tuple"):
         trained.predict(X)
+
+
+def test_images_from_0_to_255_as_floats_are_warned_of() -> None:
+    net = pydarts.build(
+        pydarts.genotypes.DARTS_V2, channels=2, layers=3, num_classes=7, in_channels=3, auxiliary=False
+    )
+    trained = pydarts.train(net, BYTES, pydarts.TrainConfig(**QUICK))
+    with pytest.warns(UserWarning, match="divide them by 255"):
+        trained.predict(BYTES[0].astype(np.float32))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        trained.predict(BYTES[0].astype(np.float32) / 255)
 
 
 def test_labels_as_a_second_argument_are_refused_and_the_pair_is_named() -> None:

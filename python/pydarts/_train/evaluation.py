@@ -6,15 +6,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from .. import _core
 from .._data.interrupt import InterruptWatch
 from .._data.pairs import Unpack
+from .._data.plausible import check_pixels
 from .._search.metrics import MetricFunction
 from .._values import hints
 from .._values.ambient import plain
+from .._values.config import SearchConfig
 from ..nn import LanguageModel
 from .config import TrainConfig
 from .criterion import wide
@@ -46,6 +49,8 @@ def _opened(
     )
     if isinstance(data, tuple) and len(data) == 2 and not isinstance(network, LanguageModel):  # (X, y)
         config = config.replace(batch_size=max(1, len(data[1])))  # of the part that is not read
+        if config.mean is not None and isinstance(data[0], (np.ndarray, Tensor)):  # bytes were scaled
+            check_pixels(torch.as_tensor(data[0]), "the images", SearchConfig())
     watch, device = InterruptWatch(), config.resolved_device
     with plain(), watch:
         silent = hints.silence()  # they are about data to train on
