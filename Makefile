@@ -13,8 +13,6 @@ export PIP_COMPILE := 0
 CARGO_FLAGS := --release
 TORCH_LIB = $(shell $(BIN)/python -c "import importlib.util as u, os; print(os.path.join(os.path.dirname(u.find_spec('torch').origin), 'lib'))")
 PYTHON_LIB = $(shell $(BIN)/python -c "import sysconfig; print(sysconfig.get_config_var('LIBDIR'))")
-# One more than there are CPUs, because some tests wait for processes; each worker needs 1.5 GB.
-WORKERS := $(shell $(PYTHON) -c "import os; print(min(4, (os.cpu_count() or 1) + 1))")
 OUT ?= runs/demo
 OUT_RNN ?= runs/demo-rnn
 # CIFAR-10 and a text for the benchmarks that need them; see benches/README.md.
@@ -104,4 +102,4 @@ browser:
 	echo "'.venv/bin/playwright install --with-deps chromium'."
 
 test-python: build browser
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal

@@ -309,8 +309,8 @@ def table() -> str:
     """Return a Markdown table of all presets with the options that differ from those of DARTS, first order.
 
     >>> from pydarts.algorithms import table
-    >>> print(table().splitlines()[5])
-    | `pc_darts` | `arch_start_epoch=15`, `partial_channels=4`, `edge_normalization=True` |
+    >>> print(table().splitlines()[3])
+    | `darts_second_order` | `hypergradient='unrolled'` |
     """
     rows = ["| preset | options that differ from `darts_first_order` |", "|---|---|"]
     for preset in presets():
