@@ -13,6 +13,8 @@ export PIP_COMPILE := 0
 CARGO_FLAGS := --release
 TORCH_LIB = $(shell $(BIN)/python -c "import importlib.util as u, os; print(os.path.join(os.path.dirname(u.find_spec('torch').origin), 'lib'))")
 PYTHON_LIB = $(shell $(BIN)/python -c "import sysconfig; print(sysconfig.get_config_var('LIBDIR'))")
+# One thread per test: a test that uses two of libtorch's waits for the other tests' threads.
+TEST_RUST = OMP_NUM_THREADS=1 LD_LIBRARY_PATH=$(TORCH_LIB):$(PYTHON_LIB) cargo test $(CARGO_FLAGS)
 OUT ?= runs/demo
 OUT_RNN ?= runs/demo-rnn
 # CIFAR-10 and a text for the benchmarks that need them; see benches/README.md.
@@ -63,7 +65,7 @@ compile: $(VENV)/.ready
 
 # The tests that take minutes: notebooks, long searches, searches that are killed many times.
 test-long: build
-	OMP_NUM_THREADS=1 LD_LIBRARY_PATH=$(TORCH_LIB):$(PYTHON_LIB) cargo test $(CARGO_FLAGS) -- --ignored
+	$(TEST_RUST) -- --ignored
 	$(BIN)/python -m pytest -m long -n auto --maxprocesses 4 --dist worksteal
 
 $(BIN)/python:
@@ -87,9 +89,8 @@ lint: build
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
-# One thread per test: a test that uses two of libtorch's waits for the other tests' threads.
 test-rust: build
-	OMP_NUM_THREADS=1 LD_LIBRARY_PATH=$(TORCH_LIB):$(PYTHON_LIB) cargo test $(CARGO_FLAGS)
+	$(TEST_RUST)
 	cargo test --no-default-features --test engine
 
 # Chromium, in which pages are tested. Where it is missing and cannot be installed, those tests are skipped.

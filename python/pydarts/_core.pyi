@@ -263,6 +263,9 @@ class ArrayBatches:
 def unknown_name(what: str, given: str, known: Sequence[str]) -> str:
     """The message for an unknown name, with what may be meant, or the known names."""
 
+def suggestions(given: str, known: Sequence[str]) -> list[str]:
+    """The known names that an unknown one may mean, the likeliest first."""
+
 def normalized(
     images: Tensor, dtype: str, mean: Sequence[float] | None, std: Sequence[float] | None
 ) -> Tensor:

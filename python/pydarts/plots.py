@@ -7,7 +7,7 @@ distinguishable with any colour vision. `result.plot_alphas()` and similar metho
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ._show.plots.alphas import alphas
 from ._show.plots.animation import animate
@@ -44,12 +44,14 @@ __all__ = [
 _FORMERLY = {"supernet_cell": "supernet"}
 
 
-def __getattr__(name: str) -> Any:
-    """Return a function by the name that it had in earlier versions, with a warning."""
-    if name not in _FORMERLY:
-        raise AttributeError(f"module 'pydarts.plots' has no attribute {name!r}")
-    hint(f"`plots.{name}` is now `plots.{_FORMERLY[name]}`", DeprecationWarning)
-    return globals()[_FORMERLY[name]]
+if not TYPE_CHECKING:  # a type checker would accept any name
+
+    def __getattr__(name: str) -> Any:
+        """Return a function by the name that it had in earlier versions, with a warning."""
+        if name not in _FORMERLY:
+            raise AttributeError(f"module 'pydarts.plots' has no attribute {name!r}")
+        hint(f"`plots.{name}` is now `plots.{_FORMERLY[name]}`", DeprecationWarning)
+        return globals()[_FORMERLY[name]]
 
 
 def __dir__() -> list[str]:

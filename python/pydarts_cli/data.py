@@ -257,7 +257,9 @@ def _text(given: Spec, words: int | None) -> Data:
 
 
 def _parts(folder: Path) -> tuple[Path, Path | None]:
-    for name in ("val", "valid", "validation", "test"):
+    from pydarts._data.image_folder import VALID
+
+    for name in VALID:
         if (folder / "train").is_dir() and (folder / name).is_dir():
             return folder / "train", folder / name
     if not (folder / "train").is_dir() and any(path.is_dir() for path in folder.iterdir()):

@@ -93,10 +93,9 @@ def export(
 
 def _trained_size(folder: Path) -> Any:
     """Return the size of the images of the training that was saved to a folder; None if it is not known."""
-    import pydarts
+    from pydarts._values.files import read_checked
 
-    if not folder.is_dir():
-        return None
-    facts = pydarts.TrainResult.load(folder).fingerprint
+    file = folder / "training.json"
+    facts = read_checked(file, json.loads).get("fingerprint", {}) if file.is_file() else {}
     shape: list[int] = next((json.loads(text) for name, text in facts.items() if name.endswith(".shape")), [])
     return tuple(shape[1:]) if len(shape) == 3 else None

@@ -107,3 +107,10 @@ fn raised() -> Option<Error> {
 pub fn unknown_name(what: &str, given: &str, known: Vec<String>) -> String {
     unknown(what, given, &known.iter().map(String::as_str).collect::<Vec<_>>())
 }
+
+/// The known names that an unknown one may mean, the likeliest first.
+#[pyfunction]
+pub fn suggestions(given: &str, known: Vec<String>) -> Vec<String> {
+    let known: Vec<&str> = known.iter().map(String::as_str).collect();
+    crate::suggest::suggestions(given, &known).into_iter().map(String::from).collect()
+}

@@ -35,6 +35,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<supernet::PySupernet>()?;
     module.add_class::<module::PySearchModule>()?;
     module.add_function(wrap_pyfunction!(errors::unknown_name, module)?)?;
+    module.add_function(wrap_pyfunction!(errors::suggestions, module)?)?;
     module.add_function(wrap_pyfunction!(data::normalized, module)?)?;
     module.add_function(wrap_pyfunction!(search::search, module)?)?;
     module.add_function(wrap_pyfunction!(strengths::strengths, module)?)?;

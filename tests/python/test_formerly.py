@@ -11,14 +11,7 @@ from pydarts import Supernet, TrainConfig
 from pydarts._train.keywords import TrainFields
 
 ARRAYS = make_arrays()
-SMALL: dict[str, Any] = {
-    "channels": 2,
-    "layers": 3,
-    "nodes": 2,
-    "num_classes": 4,
-    "in_channels": 1,
-    "image_size": 8,
-}
+SMALL: dict[str, Any] = {"config": make_config(), "num_classes": 4, "in_channels": 1, "image_size": 8}
 BATCH = torch.randn(6, 1, 8, 8, generator=torch.Generator().manual_seed(0)), torch.arange(6) % 4
 CASES: dict[str, tuple[str, Callable[..., Any]]] = {
     "loader": ("data", lambda **data: pydarts.search(cfg=make_config(epochs=1), **data).alphas),

@@ -182,7 +182,8 @@ def test_alpha_differs_from_that_of_darts(name: str) -> None:
     assert max(np.abs(ours.alphas[table][-1] - darts.alphas[table][-1]).max() for table in shared) > 1e-6
 
 
-# What resumes is covered by the tests of each option; here, one preset of each kind runs in every test.
+# The tests of the options cover resuming, too. One preset of each kind runs in `make test`, the others in
+# `make test-long`.
 KINDS = ("gdas", "snas", "sdarts_rs", "random_ws")
 
 

@@ -27,7 +27,7 @@ _GREY: Reading = {"mean": (0.449,), "std": (0.226,)}
 _ENDINGS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 
 
-_PARTS = {"train", "val", "valid", "validation", "test"}  # folders of parts, not of classes
+VALID = ("val", "valid", "validation", "test")  # names of folders of a validation part, not of a class
 
 
 class Folder(Dataset[tuple[Tensor, int]]):
@@ -141,7 +141,7 @@ def image_folder(
         for folder, each in zip((train, valid), both, strict=True)
         if folder is not None
     ]
-    if valid is None and set(parts[0].classes) <= _PARTS:
+    if valid is None and set(parts[0].classes) <= {"train", *VALID}:
         names = " and ".join(repr(name) for name in parts[0].classes)
         raise DataError(
             f"{os.fspath(train)} contains the folders {names}, not one folder per class; pass one folder for "

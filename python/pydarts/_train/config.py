@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from .. import _core
+from .._values.arguments import present_names
 from .._values.checks import (
     available_device,
     clip,
@@ -30,7 +31,6 @@ from .._values.columns import table
 from .._values.config import SearchConfig
 from .._values.fields import Augment, MetricMode, Resume
 from .._values.files import user_path
-from .._values.hints import hint
 from .._values.resolved import Resolved
 from .fields import Keep, Precision, Schedule, rows
 from .renamed import RENAMED, present, renamed
@@ -50,13 +50,8 @@ class _Renaming(type):
 
 
 def _warned(given: Mapping[str, Any]) -> Any:
-    """Return fields with their present names, with a warning for each earlier one."""
-    for name in given.keys() & RENAMED.keys():
-        value = present(name, given[name])
-        hint(f"`{name}` of a TrainConfig is now `{RENAMED[name]}={value!r}`", DeprecationWarning)
-        if RENAMED[name] in given:
-            raise _core.ConfigError(f"`{name}` is the earlier name of `{RENAMED[name]}`; pass only that")
-    return renamed(given)
+    """Return keywords with the present names of fields, with a warning for each earlier one."""
+    return present_names(given, RENAMED, "TrainConfig()", present)
 
 
 @dataclass(frozen=True, kw_only=True)

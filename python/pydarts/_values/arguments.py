@@ -60,9 +60,9 @@ def takes_options_as(argument: str, kind: str, options: Callable[[], Collection[
         meant = [own for own, others in _ALIASES.items() if name in others and own in known]
         if meant:
             return f"did you mean `{meant[0]}`?"
-        nearest = _core.unknown_name("option", name, list(options())).partition("; did you mean ")[2]
-        if nearest:
-            return f"did you mean {nearest.partition('?')[0]}? Options are passed as {argument}={kind}(...)"
+        if nearest := _core.suggestions(name, list(options())):
+            said = " or ".join(f"`{option}`" for option in nearest)
+            return f"did you mean {said}? Options are passed as {argument}={kind}(...)"
         return _core.unknown_name("argument", name, known)
 
     return decorate
@@ -86,16 +86,39 @@ def formerly(**names: str) -> Callable[[F], F]:
     def decorate(function: F) -> F:
         @wraps(function)
         def call(*args: Any, **kwargs: Any) -> Any:
-            for old in names.keys() & kwargs.keys():
-                hint(f"the argument `{old}` of {_called(function)} is now `{names[old]}`", DeprecationWarning)
-                if names[old] in kwargs:
-                    raise TypeError(f"{_called(function)} takes `{names[old]}` or `{old}`, not both")
-                kwargs[names[old]] = kwargs.pop(old)
-            return function(*args, **kwargs)
+            return function(*args, **present_names(kwargs, names, _called(function)))
 
         return call  # type: ignore[return-value]
 
     return decorate
+
+
+def present_names(
+    given: Mapping[str, Any],
+    names: Mapping[str, str],
+    where: str,
+    present: Callable[[str, Any], Any] = lambda _, value: value,
+) -> dict[str, Any]:
+    """Return keywords with their present names, with a warning for each earlier one.
+
+    Args:
+        given: the keywords.
+        names: earlier name -> present name.
+        where: what takes them, for messages.
+        present: returns the present value of an earlier keyword.
+
+    Raises:
+        TypeError: a keyword by both names.
+    """
+    found = dict(given)
+    for old in names.keys() & given.keys():
+        new, value = names[old], present(old, found.pop(old))
+        changed = "" if value is given[old] else f"={value!r}"
+        hint(f"the argument `{old}` of {where} is now `{new}{changed}`", DeprecationWarning)
+        if new in found:
+            raise TypeError(f"{where} takes `{new}` or `{old}`, not both")
+        found[new] = value
+    return found
 
 
 def _called(function: Callable[..., Any]) -> str:
