@@ -1,4 +1,5 @@
-//! DARTS+ (Liang et al., 2019), criterion 1: the search stops when the normal cell has several skip connections.
+//! DARTS+ (Liang et al., 2019), criterion 1: the search stops when the normal cell, or the only one, has several skip
+//! connections.
 
 use super::{AtEpochEnd, Decide};
 use crate::arch::{Decision, LogitTable};

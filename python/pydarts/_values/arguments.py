@@ -1,4 +1,4 @@
-"""Checks of how `search`, `train` and their like are called: positions, keywords and the configuration."""
+"""How `search`, `train` and similar functions are called: positions, keywords and earlier names."""
 
 from __future__ import annotations
 
