@@ -13,7 +13,7 @@ export PIP_COMPILE := 0
 CARGO_FLAGS := --release
 TORCH_LIB = $(shell $(BIN)/python -c "import importlib.util as u, os; print(os.path.join(os.path.dirname(u.find_spec('torch').origin), 'lib'))")
 PYTHON_LIB = $(shell $(BIN)/python -c "import sysconfig; print(sysconfig.get_config_var('LIBDIR'))")
-# One thread per test: a test that uses two of libtorch's waits for the other tests' threads.
+# One thread per test: with two, the threads of one test wait for those of the others.
 TEST_RUST = OMP_NUM_THREADS=1 LD_LIBRARY_PATH=$(TORCH_LIB):$(PYTHON_LIB) cargo test $(CARGO_FLAGS)
 OUT ?= runs/demo
 OUT_RNN ?= runs/demo-rnn
