@@ -18,6 +18,10 @@ GRADIENT = {"first_order": 1e-10, "unrolled": 1e-7, "unrolled_exact": 1e-10}
 FIVE_STEPS = 1e-9
 XI = 0.025
 METHODS = tuple(GRADIENT)
+# Over many steps, finite differences repeat what their gradients and the exact products show.
+over_steps = pytest.mark.parametrize(
+    "method", [pytest.param(m, marks=[pytest.mark.long] * (m == "unrolled")) for m in METHODS]
+)
 SMALL = ("none", "skip_connect", "sep_conv_3x3")
 ALL = tuple(name for name in reference.OPERATIONS if not name.startswith("no") or name == "none")
 """All operations but `noise`, which draws; `nor_conv_*` are the same as `conv_*`."""

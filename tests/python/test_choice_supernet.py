@@ -12,7 +12,7 @@ import pydarts
 import pytest
 import reference
 import torch
-from parity import METHODS, SETUPS, XI, Batch, Setup, apart, distance, plain_gradient
+from parity import METHODS, SETUPS, XI, Batch, Setup, apart, distance, over_steps, plain_gradient
 from reference import ChoiceSupernet, OwnNetwork, PlainChoice
 from relaxed import LEARNING, RELAXATIONS, as_option, decide
 from torch import Tensor
@@ -193,13 +193,13 @@ def follow(setup: Setup, method: str, steps: int = 10, decided: Any = None, **op
         assert apart(state[moments], expected[moments]) <= 10 * STEPS[method]
 
 
-@methods
+@over_steps
 @parity.each("the published operations", "odd images of 7x5", "one to four operations per edge")
 def test_ten_steps_are_those_of_the_compiled_space(setup: Setup, method: str) -> None:
     follow(setup, method)
 
 
-@methods
+@over_steps
 def test_ten_steps_with_other_options_are_those_of_the_compiled_space(method: str) -> None:
     follow(
         SMALL,
@@ -231,13 +231,13 @@ def test_steps_at_perturbed_weights_are_those_of_the_compiled_space(name: str) -
 
 
 @pytest.mark.parametrize("name", ["gumbel", pytest.param("softmax", marks=pytest.mark.long)])
-@methods
+@over_steps
 def test_ten_steps_in_micro_batches_are_those_of_the_compiled_space(method: str, name: str) -> None:
     follow(replace(SMALL, batch=7), method, micro_batch=3, relaxation=as_option(RELAXATIONS[name]))
 
 
 @pytest.mark.parametrize("name", ["gumbel", "softmax"])
-@methods
+@over_steps
 def test_ten_steps_with_masks_and_frozen_rows_are_those_of_the_compiled_space(method: str, name: str) -> None:
     edges = sum(range(2, SMALL.nodes + 2))
     mask = torch.ones(edges, 3, dtype=torch.bool)
@@ -315,7 +315,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
-@methods
+@over_steps
 @pytest.mark.parametrize("case", OPTIONS)
 def test_a_search_of_the_model_is_that_of_the_space(case: str, method: str) -> None:
     own, compiled = searched(SEARCHED, loaders(SEARCHED), hypergradient=method, **OPTIONS[case])
@@ -323,7 +323,7 @@ def test_a_search_of_the_model_is_that_of_the_space(case: str, method: str) -> N
     assert_results_agree(own, compiled, STEPS[method])
 
 
-@methods
+@over_steps
 def test_a_search_on_arrays_is_that_of_the_space_on_their_loader(method: str) -> None:
     generator = np.random.default_rng(0)
     X = generator.normal(size=(60, 3, 8, 8))

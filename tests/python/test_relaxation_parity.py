@@ -12,7 +12,7 @@ import pydarts
 import pytest
 import reference
 import torch
-from parity import ALL, METHODS, XI, Batch, apart, distance, plain_gradient
+from parity import ALL, METHODS, XI, Batch, apart, distance, over_steps, plain_gradient
 from relaxed import LEARNING, RELAXATIONS, as_option, decide, share_noise
 from torch import Tensor
 
@@ -152,7 +152,7 @@ def assert_alphas_agree(
         assert (alpha != before[name])[~fixed].any()
 
 
-@methods
+@over_steps
 @relaxations
 def test_five_steps_on_images_are_those_of_plain_pytorch(
     relaxation: reference.Relaxation, method: str
@@ -160,7 +160,7 @@ def test_five_steps_on_images_are_those_of_plain_pytorch(
     follow(replace(IMAGES, operations=FEW), relaxation, method)
 
 
-@methods
+@over_steps
 @relaxations
 def test_five_steps_with_masks_and_frozen_rows_are_those_of_plain_pytorch(
     relaxation: reference.Relaxation, method: str
@@ -170,7 +170,7 @@ def test_five_steps_with_masks_and_frozen_rows_are_those_of_plain_pytorch(
 
 
 @pytest.mark.parametrize("masked", [False, True], ids=["all candidates", "masks and frozen rows"])
-@methods
+@over_steps
 @relaxations
 def test_five_steps_on_words_are_those_of_plain_pytorch(
     relaxation: reference.Relaxation, method: str, masked: bool
@@ -214,7 +214,7 @@ class Divided(reference.Supernet):
         return total
 
 
-@methods
+@over_steps
 @pytest.mark.parametrize("name", ["gumbel", "gdas", "dirichlet", "softmax"])
 def test_micro_batches_give_the_mean_over_parts_each_with_its_own_noise(name: str, method: str) -> None:
     setup = parity.Setup(operations=parity.SMALL, batch=8)
