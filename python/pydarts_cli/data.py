@@ -198,6 +198,7 @@ def read(
         made = data_from(place(given.where))
         return Data(made, made, {})
     from pydarts import datasets
+    from pydarts._values.hints import silence
 
     if given.kind == "digits":
         X, y = datasets.digits()
@@ -214,7 +215,11 @@ def read(
             raise Problem(
                 f"--batch-size {batch_size} is for arrays only; images in folders require a number", USAGE
             )
-        found = datasets.image_folder(train, valid, loader_workers=workers, grayscale=grayscale, **sizes)
+        silent = silence(image_size is None)  # `_look` refuses what the hint is about
+        try:
+            found = datasets.image_folder(train, valid, loader_workers=workers, grayscale=grayscale, **sizes)
+        finally:
+            silence(silent)
         images: Any = found.train
         _look(images.dataset.samples[0][0], given, image_size, grayscale)
     else:
@@ -227,10 +232,12 @@ def read(
 
 def _look(path: str, given: Spec, image_size: object, grayscale: bool) -> None:
     """Look at the first image: it should not be enlarged many times, and grey ones need one channel only."""
-    from PIL import Image
+    from pydarts._data.image_folder import header
 
-    with Image.open(path) as image:
-        (width, height), mode = image.size, image.mode
+    found = header(path)
+    if found is None:
+        return  # the error names the image when it is read
+    (width, height), mode = found
     if image_size is None and max(width, height) <= _SIDE // 2:
         raise Problem(
             f"images of {given} have {width}x{height} pixels, and would be enlarged to {_SIDE}x{_SIDE}; pass "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,18 @@ def test_images_have_the_size_that_is_asked_for(size: Any, sides: Any, augment: 
     root = pictures(tmp_path / "x")
     data = of(root, valid=root, size=size, augment=augment)
     assert shapes(data.train) == shapes(data.valid) == {(4, 3, *sides)}
+
+
+def test_a_warning_says_that_small_images_are_enlarged(tmp_path: Path) -> None:
+    root = pictures(tmp_path / "x")
+    for size in (62, (62, 80)):
+        with pytest.warns(UserWarning, match="31x20") as caught:
+            of(root, size=size)
+        assert caught[0].filename == __file__
+    for size in (61, (80, 61), None):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            of(root, size=size)
 
 
 def test_one_folder_is_split_by_a_search_and_a_training(tmp_path: Path) -> None:
@@ -172,7 +185,7 @@ def test_an_image_of_another_size_is_named(tmp_path: Path) -> None:
     root = pictures(tmp_path / "x")
     Image.new("RGB", (7, 9)).save(root / "b" / "other.png")
     with pytest.raises(pydarts.DataError, match=r"other\.png.*\[3, 9, 7\].*\[3, 20, 31\].*size"):
-        list(of(root, size=None).train)
+        list(of(root, size=None, batch_size=1).train)
     assert shapes(of(root).train) == {(4, 3, 8, 8)}
 
 
@@ -180,7 +193,7 @@ def test_floating_pixels_are_refused(tmp_path: Path) -> None:
     root = pictures(tmp_path / "x")
     Image.fromarray(np.ones((9, 9), np.float32)).save(root / "a" / "float.tiff")
     with pytest.raises(pydarts.DataError, match=r"float\.tiff"):
-        list(of(root).train)
+        list(of(root, batch_size=1).train)
 
 
 def test_workers_are_bounded_by_the_processors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

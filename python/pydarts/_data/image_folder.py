@@ -15,6 +15,7 @@ from .._core import ConfigError, DataError
 from .._values.arguments import formerly
 from .._values.checks import flag, one_of, whole
 from .._values.files import user_path
+from .._values.hints import hint
 from .image_data import ImageData, Reading
 from .torchvision import import_torchvision
 
@@ -92,7 +93,8 @@ def image_folder(
     By default training images get a random crop (8 to 100 % of the area) resized to `size`, a random flip and
     colour jitter (brightness, contrast and saturation 0.4, hue 0.2), as in the published code. Validation
     images are resized so that the shorter side is 256/224 of `size`, then cropped at the centre. Images of 16
-    bits are reduced to 8. Hidden files and folders, such as `.ipynb_checkpoints`, are ignored.
+    bits are reduced to 8. A warning says if the first image has at most half of `size` and is enlarged.
+    Hidden files and folders, such as `.ipynb_checkpoints`, are ignored.
 
     Args:
         train: folder with one folder of images per class.
@@ -147,6 +149,8 @@ def image_folder(
             f"{os.fspath(train)} contains the folders {names}, not one folder per class; pass one folder for "
             "each part: image_folder(train, valid)"
         )
+    if transform is None and size is not None:
+        _check_enlarged(parts[0].samples[0][0], tuple(size) if isinstance(size, Sequence) else (size,))
     different = sorted(set(parts[0].classes) ^ set(parts[-1].classes))
     if different:
         raise DataError(
@@ -192,6 +196,28 @@ def _transforms(
         trained = [transforms.RandomResizedCrop(crop), *flip, jitter]
     to_tensor = transforms.ToTensor()
     return transforms.Compose([*trained, to_tensor]), transforms.Compose([*fitted, to_tensor])
+
+
+def _check_enlarged(path: str, sides: tuple[int, ...]) -> None:
+    """Warn if the first image has less than half the size to which images are resized."""
+    found = header(path)
+    if found is not None and max(found[0]) <= min(sides) // 2:
+        width, height = found[0]
+        hint(
+            f"{path} has {width}x{height} pixels and is enlarged to size={sides[0]}, which makes a search "
+            f"many times slower; pass size={min(width, height)}, or size=None if all images have one size"
+        )
+
+
+def header(path: str) -> tuple[tuple[int, int], str] | None:
+    """Return (width, height) and the mode of an image without reading its pixels; None if it is broken."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            return image.size, image.mode
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return None  # the error names the image when it is read
 
 
 def _is_hidden(path: Path) -> bool:
