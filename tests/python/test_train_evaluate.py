@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -53,12 +55,40 @@ def test_other_modules_give_what_they_return() -> None:
     error = nn.functional.l1_loss
     target = torch.from_numpy(X).flatten(1)[:, :3]
     trained = pydarts.train(net, (X, target), config, loss=nn.functional.mse_loss, metric=error)
-    found = trained.evaluate((X[:9], target[:9]), loss=nn.functional.mse_loss, metric=error)
+    found = trained.evaluate((X[:9], target[:9]))  # with the loss and the metric of the training
     outputs = trained.predict(X[:9])
     assert torch.equal(outputs, net(torch.from_numpy(X[:9])).detach())
     assert found.loss == pytest.approx(float(nn.functional.mse_loss(outputs, target[:9])), rel=1e-6)
     assert found.metrics["l1_loss"] == pytest.approx(float(error(outputs, target[:9])), rel=1e-6)
     assert found.accuracy is None
+    assert trained.evaluate((X[:9], target[:9]), loss=error).loss == pytest.approx(found.metrics["l1_loss"])
+
+
+def test_a_saved_or_pickled_result_asks_for_the_loss_of_its_training(tmp_path: Path) -> None:
+    def doubled(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return 2 * nn.functional.cross_entropy(logits, targets)
+
+    X, y = torch.randn(40, 6), torch.arange(40) % 3
+    net = nn.Linear(6, 3)
+    trained = pydarts.train(net, (X, y), pydarts.TrainConfig(**QUICK), loss=doubled)
+    expected = float(nn.functional.cross_entropy(trained.predict(X), y))
+    assert trained.evaluate((X, y)).loss == pytest.approx(2 * expected, rel=1e-6)
+    trained.save(tmp_path / "run")
+    for again in (pydarts.TrainResult.load(tmp_path / "run", net), pickle.loads(pickle.dumps(trained))):
+        with pytest.raises(pydarts.ConfigError, match="doubled"):
+            again.evaluate((X, y))
+        assert again.evaluate((X, y), loss=doubled).loss == pytest.approx(2 * expected, rel=1e-6)
+
+
+def test_batches_are_unpacked_as_in_the_training() -> None:
+    X, y = torch.randn(40, 6), torch.arange(40) % 3
+    loader = [{"x": X[i : i + 8], "y": y[i : i + 8]} for i in range(0, 40, 8)]
+    config = pydarts.TrainConfig(epochs=1, progress=False)
+    trained = pydarts.train(
+        nn.Linear(6, 3), (loader, loader), config, unpack=lambda batch: (batch["x"], batch["y"])
+    )
+    whole = trained.evaluate([(X, y)], unpack=lambda pair: pair)
+    assert trained.evaluate(loader).loss == pytest.approx(whole.loss, rel=1e-6)
 
 
 def test_a_text_is_evaluated_and_not_predicted() -> None:

@@ -122,6 +122,8 @@ class ImageTask(Descent[ImageNetwork, ImageSettings]):
         task = cls(network, sources, settings, device, loss, poll, metric, unpack)
         if trains and task._train.smallest == 1:
             _check_alone(network, found.image_size)
+        if trains:
+            network.image_size = found.image_size
         return task
 
     @property

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from torch import Tensor, nn
 
+from .. import _core
 from .._results.environment import texts_from
 from .._results.history import History, TrainRecord, record_from
 from .._results.result import Status
 from .._values import views
+from .._values.callables import fact_of, name_in
 from .._values.files import about_in, about_of, read_checked, user_path, write_together
 from .._values.plot import Plot, PlotOptions
 from ..nn import LanguageModel, Network
@@ -33,6 +35,14 @@ if TYPE_CHECKING:
 _FORMAT = 2
 
 
+class Functions(NamedTuple):
+    """The functions of the user in a training."""
+
+    loss: AnyLoss | None = None
+    metric: MetricFunction | None = None
+    unpack: Unpack | None = None
+
+
 @dataclass(frozen=True, eq=False)
 class TrainResult:
     """The outcome of `train`, complete or partial."""
@@ -51,6 +61,10 @@ class TrainResult:
     the name of its `processor`, the versions of `pydarts`, `torch`, `numpy` and `python`, `system`."""
     fingerprint: dict[str, str] = field(default_factory=dict, repr=False)
     """Facts about the data and the loss of the training; see `SearchResult.fingerprint`."""
+    _functions: Functions | None = field(default=None, repr=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_functions": None}  # functions of a notebook cannot be pickled
 
     @property
     def best(self) -> TrainRecord | None:
@@ -77,9 +91,9 @@ class TrainResult:
             data: `(X, y)` arrays or a loader of batches, in the same form as in the training; for text, an
                 array of tokens. If the training images were uint8, uint8 images and images scaled to [0, 1]
                 are normalised as in the training. Nothing is augmented.
-            loss: as in `train`; None: cross-entropy.
-            metric: as in `train`.
-            unpack: as in `train`.
+            loss: as in `train`; None: that of the training.
+            metric: as in `train`; None: that of the training, or none if the result was loaded from a folder.
+            unpack: as in `train`; None: for a loader that of the training, or none if the result was loaded.
 
         Returns:
             The mean loss in nats, the accuracy (None without classes), the top-5 accuracy (None with at most
@@ -87,6 +101,8 @@ class TrainResult:
 
         Raises:
             DataError: the data have another form; the message says what to do.
+            ConfigError: `loss` is missing for a result that was loaded from a folder, which does not contain
+                the loss of your own of its training.
 
         >>> import pydarts, torch
         >>> X, y = torch.zeros(40, 1, 8, 8), torch.arange(40) % 2
@@ -105,7 +121,24 @@ class TrainResult:
                 f"loss must be a function, got a {type(loss).__name__}; inputs and targets are one pair: "
                 "evaluate((X, y))"
             )
-        return evaluate(self.network, data, self.config, loss, metric, unpack)
+        known = self._functions or Functions()
+        if loss is None:
+            loss = known.loss if self._functions is not None else self._saved_loss()
+        if unpack is None and not isinstance(data, tuple):
+            unpack = known.unpack
+        return evaluate(self.network, data, self.config, loss, metric or known.metric, unpack)
+
+    def _saved_loss(self) -> Literal["network"] | None:
+        """Return the loss of a training that was loaded, which is known by its name only."""
+        name = name_in(self.fingerprint.get("loss", fact_of(None)))
+        if name is None:
+            return None
+        if name == "network":
+            return "network"
+        raise _core.ConfigError(
+            f"the training used the loss `{name}`, which a saved result does not contain; pass "
+            f"loss={name}, or loss=torch.nn.functional.cross_entropy for the cross-entropy"
+        )
 
     def predict(self, x: Any) -> Tensor:
         """Return the outputs of the trained network in evaluation mode, computed in batches, on the CPU.

@@ -33,7 +33,7 @@ from .images import ImageTask
 from .loop import Loop
 from .module import AnyLoss, ModuleTask
 from .progress import TrainProgress
-from .result import TrainResult
+from .result import Functions, TrainResult
 from .settings import ImageSettings
 from .task import Task
 from .text import TextTask
@@ -213,7 +213,8 @@ def _trained(
     where = environment(str(device))
     config = config.replace(**loop.statistics)
     know_normalization(trained, config.mean, config.std)
-    result = TrainResult(trained.eval(), loop.history, config, status, where, loop.facts)
+    functions = Functions(loss, metric, unpack)
+    result = TrainResult(trained.eval(), loop.history, config, status, where, loop.facts, functions)
     return end(result, error, hooks, "training")
 
 
