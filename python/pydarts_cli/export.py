@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -78,8 +77,6 @@ def export(
         )
     graph_of_images = to.suffix != ".safetensors" and found.genotype.kind == "convolutional"
     size = None if image_size is None else _SIZE.read(image_size)
-    if size is None and graph_of_images:
-        size = _trained_size(network)
     pydarts.export(found, to, image_size=size, tokens=tokens, normalize=normalize)
     size_of = to.stat().st_size
     if graph_of_images:
@@ -89,13 +86,3 @@ def export(
         say(f"inputs: images of {height}x{width}, {values}")
     data = {"file": str(to), "bytes": size_of, "network": found.arguments}
     return Answer(data, [f"{to}: {size_of:,} bytes"])
-
-
-def _trained_size(folder: Path) -> Any:
-    """Return the size of the images of the training that was saved to a folder; None if it is not known."""
-    from pydarts._values.files import read_checked
-
-    file = folder / "training.json"
-    facts = read_checked(file, json.loads).get("fingerprint", {}) if file.is_file() else {}
-    shape: list[int] = next((json.loads(text) for name, text in facts.items() if name.endswith(".shape")), [])
-    return tuple(shape[1:]) if len(shape) == 3 else None

@@ -47,7 +47,7 @@ def test_a_graph_takes_what_the_arrays_hold(
     assert of_bytes.network.normalization.mean == pytest.approx(of_bytes.config.mean)
     raw = torch.from_numpy(bytes_of[0][:5]) / 255
     expected = of_bytes.predict(bytes_of[0][:5])
-    pydarts.export(of_bytes.network, tmp_path / "a.pt2", image_size=8)
+    pydarts.export(of_bytes.network, tmp_path / "a.pt2")  # 8x8, as in the training
     assert torch.allclose(graph_of(tmp_path / "a.pt2")(raw), expected, atol=1e-4)
     pydarts.export(of_bytes.network, tmp_path / "b.pt2", image_size=8, normalize=False)
     plain = graph_of(tmp_path / "b.pt2")(raw)
@@ -74,15 +74,24 @@ def test_onnx_takes_what_the_arrays_hold(
 
 def test_files_of_networks_and_results_record_it(of_bytes: pydarts.TrainResult, tmp_path: Path) -> None:
     pydarts.export(of_bytes.network, tmp_path / "a.safetensors")
-    assert pydarts.load_network(tmp_path / "a.safetensors").normalization == of_bytes.network.normalization
     of_bytes.save(tmp_path / "run")
-    assert pydarts.TrainResult.load(tmp_path / "run").network.normalization == of_bytes.network.normalization
+    for network in (
+        pydarts.load_network(tmp_path / "a.safetensors"),
+        pydarts.TrainResult.load(tmp_path / "run").network,
+    ):
+        assert network.normalization == of_bytes.network.normalization
+        assert network.image_size == of_bytes.network.image_size == (8, 8)
+
+
+def test_costs_are_those_of_the_images_of_the_training(of_bytes: pydarts.TrainResult) -> None:
+    assert pydarts.cost(of_bytes.network) == pydarts.cost(of_bytes.network, 8)
+    assert pydarts.cost(of_bytes.network) != pydarts.cost(of_bytes.network, 32)
 
 
 def test_sequences_are_normalised_along_their_channels(tmp_path: Path) -> None:
     X, y = RNG.normal(3, 2, (32, 3, 16)).astype(np.float32), np.arange(32) % 2
     result = trained((X, y), 1)
-    pydarts.export(result.network, tmp_path / "a.pt2", image_size=16)
+    pydarts.export(result.network, tmp_path / "a.pt2")
     ours = graph_of(tmp_path / "a.pt2")(torch.from_numpy(X[:4]))
     assert torch.allclose(ours, result.predict(X[:4]), atol=1e-4)
 

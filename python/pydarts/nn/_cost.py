@@ -32,8 +32,9 @@ def cost(
     Args:
         network: a network that `build` returned, any other `torch.nn.Module`, or a genotype or the result of
             a search, whose network is built first.
-        image_size: side in pixels or (height, width), or the length of a sequence; None: 224 with the stem
-            "imagenet", else 32. Only for networks of images and sequences that `build` returned.
+        image_size: side in pixels or (height, width), or the length of a sequence; None: the size that the
+            network was trained on; without a training, 224 with the stem "imagenet", else 32. Only for
+            networks of images and sequences that `build` returned.
         example: inputs of any other module, of which only the shapes and dtypes matter: a tensor, or a tuple
             or dictionary of tensors, which are passed as `train` passes them. Give a batch of one example to
             get the cost of one.

@@ -82,7 +82,7 @@ def example(
     Args:
         network: a network that `build` returned.
         image_size: side in pixels or (height, width), or the length of a sequence (also as (1, length));
-            None: 224 with the stem "imagenet", else 32.
+            None: that of the training of the network; without one, 224 with the stem "imagenet", else 32.
         tokens: length of a segment of text; None: 1.
         batch: number of images or sequences.
 
@@ -99,7 +99,7 @@ def example(
     if tokens is not None:
         raise _core.ConfigError("tokens does not apply to a network of images; leave it out")
     if image_size is None:
-        image_size = 224 if network.arguments.get("stem") == "imagenet" else 32
+        image_size = network.image_size or (224 if network.arguments.get("stem") == "imagenet" else 32)
     channels = int(network.arguments["in_channels"])
     if network.dimensions == 1:
         size: Any = image_size

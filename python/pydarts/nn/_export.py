@@ -64,7 +64,8 @@ def export(
         network: a network that `build` returned, or any other module without choices, trained or not.
         path: ends in `.onnx`, `.pt2` or `.safetensors`.
         image_size: side in pixels or (height, width) of a graph's images, or the length of its sequences;
-            None: 224 with the stem "imagenet", else 32.
+            None: the size that the network was trained on; without a training, 224 with the stem "imagenet",
+            else 32.
         tokens: length of the segments of a language model's graph; None: 1.
         example: inputs of a module that `build` did not make, for its graph: a tensor, or a tuple or
             dictionary of tensors, which are passed as `train` passes them.

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from .. import _core
+from .._values.checks import whole
 from .._values.digest import name_of
 from .._values.files import read_tensors, tensors_of, user_path
 from .._values.genotype import Genotype
@@ -39,6 +40,8 @@ def network_bytes(network: nn.Module) -> bytes:
         about["own_operations"] = own
     if (normalization := getattr(network, "normalization", None)) is not None:
         about["normalization"] = normalization._asdict()
+    if (size := getattr(network, "image_size", None)) is not None:
+        about["image_size"] = size
     return tensors_of(network.state_dict(), about)
 
 
@@ -99,6 +102,9 @@ def load_network(
         built.load_state_dict(tensors)
         if isinstance(built, ImageNetwork) and about.get("normalization"):
             built.normalization = Normalization.read(about["normalization"])
+        if isinstance(built, ImageNetwork) and about.get("image_size"):
+            height, width = about["image_size"]
+            built.image_size = (whole("image_size", height), whole("image_size", width))
     except (LookupError, TypeError, ValueError, RuntimeError, StopIteration, _core.Error) as error:
         held = "this network" if network is not None else "a network of pydarts"
         raise _core.CheckpointError(f"{os.fspath(path)} does not hold {held}: {error!s:.500}") from error

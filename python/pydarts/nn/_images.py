@@ -49,6 +49,9 @@ class ImageNetwork(CheckedModule):
     normalization: Normalization | None = None
     """Mean and standard deviation per channel of the arrays that it was trained on. `train` sets it, and
     `export` writes it into files; `forward` itself expects normalised inputs."""
+    image_size: tuple[int, int] | None = None
+    """(height, width) of the images that it was trained on, (1, length) for sequences. `train` sets it; it is
+    the default of `export` and `cost`."""
     _dropped: Tensor
 
     def __init__(
