@@ -23,12 +23,26 @@ from .train import train
 
 class _Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
-        """Run a command; error messages lose the prefix that typer adds to a ValueError."""
+        """Run a command; error messages lose the prefix that typer adds to a ValueError and name synonyms."""
         try:
             return super().invoke(ctx)
         except typer.BadParameter as error:
             error.message = error.message.removeprefix("Value error, ")
             raise
+        except Exception as error:  # not every version of typer exports the class of an unknown option
+            if hasattr(error, "possibilities"):
+                _suggest(error)
+            raise
+
+
+def _suggest(error: Any) -> None:
+    """Suggest options that an unknown one may mean, as the library does; typer compares letters only."""
+    from pydarts._core import suggestions
+
+    known = [name for option in error.ctx.command.params for name in option.opts if name.startswith("--")]
+    names = {name[2:].replace("-", "_"): name for name in known}
+    meant = suggestions(error.option_name.lstrip("-").replace("-", "_"), list(names))
+    error.possibilities = [names[name] for name in meant] or error.possibilities
 
 
 app = typer.Typer(

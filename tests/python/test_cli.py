@@ -253,3 +253,10 @@ def test_a_warning_that_is_an_error_ends_a_command_without_a_traceback(
         warnings.simplefilter("error", UserWarning)
         assert "error" in refused(1, "search", *options.split())
     assert answered("search", *options.split(), "--resume").code == 0
+
+
+def test_an_unknown_option_is_answered_with_the_options_it_may_mean() -> None:
+    said = refused(2, "search", "--data", "digits", "--lr", 0.1)
+    assert "--weight-lr" in said and "--arch-lr" in said and "--layers" not in said
+    assert "--channels" in refused(2, "train", "DARTS_V2", "--chanels", 3)
+    assert "--zzz" in refused(2, "train", "DARTS_V2", "--zzz", 3)
