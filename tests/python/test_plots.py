@@ -53,16 +53,30 @@ def test_one_table_and_given_axes_are_enough(tiny_result: SearchResult, tmp_path
         tiny_result.plot_alphas(cell="reduced")
 
 
-@pytest.mark.parametrize("nodes", [1, 2, 4])
-def test_the_legend_of_the_trajectories_covers_no_panel(nodes: int) -> None:
+@pytest.mark.parametrize("style", [None, "paper"])
+@pytest.mark.parametrize("cell", [None, "normal"])
+@pytest.mark.parametrize("nodes", [1, 2, 3, 4])
+def test_nothing_in_a_plot_of_trajectories_covers_anything_else(
+    nodes: int, cell: str | None, style: Any
+) -> None:
     space = Space(nodes=nodes)
     alphas = {name: np.zeros((3, len(space.edges), 8)) for name in space.tables}
-    panels = plots.alphas(Trajectory(alphas, range(3), space, 2))
+    panels = plots.alphas(Trajectory(alphas, range(3), space, 2), cell=cell, style=style)
     figure = panels[0].figure
     figure.canvas.draw()
-    legend = figure.axes[0].get_legend()
+    host = figure.axes[0]
+    legend = host.get_legend()
     assert legend is not None and len(legend.get_texts()) == 8
-    assert not any(legend.get_window_extent().overlaps(panel.get_window_extent()) for panel in panels)
+    boxes = [legend.get_window_extent(), *(text.get_window_extent() for text in host.texts)]
+    # With the numbers and the title of the panels.
+    boxes += [panel.get_tightbbox() for panel in panels]
+    for index, box in enumerate(boxes):
+        assert figure.bbox.containsx(box.x0) and figure.bbox.containsx(box.x1)
+        assert figure.bbox.containsy(box.y0) and figure.bbox.containsy(box.y1)
+        covered = [other for other in boxes[:index] if box.overlaps(other)]
+        if index > len(host.texts):  # numbers of panels may meet those of their neighbours
+            covered = [other for other in covered if other in boxes[: len(host.texts) + 1]]
+        assert not covered
 
 
 def test_trajectories_recorded_by_step_are_drawn_over_steps() -> None:

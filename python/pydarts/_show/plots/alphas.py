@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -21,7 +22,8 @@ from .points import Edges, cut_of, drawn, grid, limits, state_of
 from .style import FAINT, GRID, INK, inches, row_name
 
 _LEAST = 4.8  # inches: smallest width of the panels of a table
-_ENTRY = 1.25  # inches: width of an entry of a legend
+_ENTRY = 1.25, 0.16  # inches: width and height of an entry of a legend
+_LEFT, _BELOW, _ABOVE = 0.7, 0.45, 0.45  # inches: for the axis labels, and for the titles
 PANELS = 40  # of a table that is no cell
 _WIDE = 2.3, 0.52  # inches: width of a panel with names at its lines, and the part of it that has the lines
 _NAMES = 8  # lines that are named
@@ -81,46 +83,60 @@ def alphas(
     named = any(cut.tables[name].sparse for name in names)
     looks = looks_of(all_names({name: cut.tables[name] for name in names}))
     each, part = _WIDE if named else (1.45, 0.86)
-    label, wide = cut.time[1], max(each * columns + 0.5, _LEAST) * len(names)
-    # The legend is above the diagonal of the last table, or below all panels where the first row is full.
-    full = sum(y == 0 for _, y in grids[names[-1]][0]) == columns
-    across = max(1, min(len(looks), int(canvas.width(wide) / _ENTRY)))
-    foot = 0.16 * -(-len(looks) // across) + 0.1 if full and not named else 0.0
+    wide, tall = max(each * columns + 0.5, _LEAST) * len(names), 1.25 * rows + _ABOVE + _BELOW
+    length, height = canvas.size((wide, tall), _ABOVE + _BELOW)
+    place = (0.99 * length / len(names) - _LEFT) / columns, (height - _ABOVE - _BELOW) / rows
+    below_all = not named and not _fits_above(grids[names[-1]][0], columns, place, list(looks))
+    across = max(1, min(len(looks), int(length / _ENTRY[0])))
+    foot = _ENTRY[1] * -(-len(looks) // across) + 0.1 if below_all else 0.0
     low, high = limits([weights[name][:, chosen[name]] for name in names])
-    ax = canvas.host((wide, 1.25 * rows + 0.9 + foot))
-    length, tall = inches(ax)
-    margin = max(0.08 / len(names), 0.7 / length)  # for the axis label
-    foot = min(foot / tall, 0.3)
-    below, above = foot + min(0.45 / tall, 0.15), min(0.5 / tall, 0.15)  # for the axis label and the title
+    ax = canvas.host((wide, tall + foot), _ABOVE + _BELOW + foot)
+    length, height = inches(ax)
+    margin = min(_LEFT / length, 0.5 / len(names))
+    foot = min(foot / height, 0.35)  # in small axes of the user, panels keep a part of the height
+    below, above = foot + min(_BELOW / height, 0.2), min(_ABOVE / height, 0.2)
     panels = []
     for number, name in enumerate(names):
         left = number / len(names) + margin
         width = 0.99 / len(names) - margin
-        places, _, bottom = grids[name]
+        places, across_table, bottom = grids[name]
         for row, (x, y) in zip(chosen[name], places, strict=True):
-            panel = ax.inset_axes(_box(left, width, below, 1 - below - above, x, y, columns, rows, part))
+            box = _box(left, width, below, 1 - below - above, x, y, columns, rows, part)
+            panel = ax.inset_axes(box)
             _lines(panel, cut, name, row, weights[name][:, row], looks)
             panel.set_ylim(low, high)
             panel.margins(x=0.02)
-            _quiet(panel, bottom=y == bottom - 1, left=x == 0)
+            _quiet(panel, box[2] * length, bottom=y == bottom - 1, left=x == 0)
             if named:
                 _name_lines(panel, cut.tables[name].names, weights[name][-1, row], looks, (low, high))
             said = row_name(cut.tables[name], row, int(each * 13)) + state_of(cut, name, row)
             if cut.weighted(name):
                 said += f", β {cut.edge_weights(name, -1)[row]:.2f}"
             panel.set_title(said, fontsize=7.5, pad=2, color=INK)
-            if x == 0 and y == (bottom - 1) // 2:
-                panel.set_ylabel("mixing weight", fontsize=8, color=INK)
             panels.append(panel)
         said = ", ".join([name, *cut.relaxation_in_words()]) + cut_of(trajectory, cut, name)
         ax.text(
             left, 0.985, said, fontsize=11, fontweight="bold", color=INK, va="top", transform=ax.transAxes
         )
-        middle = left + width / 2, foot + 0.012
-        ax.text(*middle, label, fontsize=8, color=INK, ha="center", transform=ax.transAxes)
+        middle = left + width * across_table * part / columns / 2
+        words: dict[str, Any] = {"fontsize": 8, "color": INK, "transform": ax.transAxes}
+        ax.text(middle, foot + 0.06 / height, cut.time[1], ha="center", **words)
+        # Not the label of a panel, which may be lower than the words.
+        tables = 1 - above - (1 - below - above) * (bottom + 0.26) / rows / 2
+        ax.text(left - 0.6 / length, tables, "mixing weight", rotation=90, va="center", **words)
     if not named:
-        _legend(ax, looks, across if full else None)
+        _legend(ax, looks, across if below_all else None)
     return canvas.plot(panels)
+
+
+def _fits_above(
+    places: Sequence[tuple[int, int]], columns: int, cell: tuple[float, float], names: Sequence[str]
+) -> bool:
+    """Whether a legend has room above the diagonal of a table, whose panels have cells of these inches."""
+    entry = 0.4 + 0.065 * max(len(name) for name in names)
+    first = columns - math.ceil(entry / cell[0])
+    free = min(y for x, y in places if x >= first)
+    return free > 0 and _ENTRY[1] * len(names) <= free * cell[1] + 0.5 * _ABOVE
 
 
 def _legend(ax: Axes, looks: Mapping[str, Look], across: int | None) -> None:
@@ -207,11 +223,11 @@ def _box(
     return left + column * cell[0], bottom + height - (row + 1) * cell[1], cell[0] * part, cell[1] * 0.74
 
 
-def _quiet(panel: Axes, *, bottom: bool, left: bool) -> None:
-    """Draw a thin frame and small ticks, with numbers at the outer panels only."""
+def _quiet(panel: Axes, width: float, *, bottom: bool, left: bool) -> None:
+    """Draw a thin frame and small ticks, with numbers at the outer panels only; `width` is in inches."""
     panel.spines[["top", "right"]].set_visible(False)
     panel.spines[["left", "bottom"]].set_color(FAINT)
     panel.grid(axis="y", color=GRID, linewidth=0.6)
     panel.tick_params(labelsize=6.5, length=2, color=FAINT, labelbottom=bottom, labelleft=left)
-    panel.locator_params(axis="x", nbins=4, integer=True)
+    panel.locator_params(axis="x", nbins=max(1, min(4, int(width / 0.22))), integer=True)
     panel.locator_params(axis="y", nbins=3)

@@ -54,17 +54,25 @@ class Canvas:
         self.least = _LEAST if self._paper else 0.0
         """The smallest letters in points."""
 
-    def width(self, natural: float) -> float:
-        """Return the width of the axes or the figure, for a figure that is `natural` inches wide."""
-        return inches(self._ax)[0] if self._ax else self._size((natural, 1.0))[0]
+    def size(self, natural: Size, fixed: float = 0.0) -> Size:
+        """Return the inches of the axes or the figure; `fixed` inches of the natural height never shrink."""
+        if self._ax is not None:
+            return inches(self._ax)
+        if self._figsize is not None:
+            return self._figsize
+        if not self._paper:
+            return natural
+        width = COLUMN if natural[0] <= _NARROW else PAGE
+        shrunk = (natural[1] - fixed) * max(_FLAT, min(1.0, width / natural[0]))
+        return width, fixed + shrunk
 
     def one(self, size: Size) -> Axes:
         """Return the given axes, or those of a new figure of `size` inches."""
         return self._ax or self._figure(size, layout="tight").subplots()
 
-    def host(self, size: Size) -> Axes:
+    def host(self, size: Size, fixed: float = 0.0) -> Axes:
         """Return the given axes, or those that fill a new figure; axes of panels are created inside."""
-        ax = self._ax or self._figure(size).add_axes((0.0, 0.0, 1.0, 1.0))
+        ax = self._ax or self._figure(size, fixed).add_axes((0.0, 0.0, 1.0, 1.0))
         ax.set_axis_off()
         return ax
 
@@ -101,16 +109,8 @@ class Canvas:
             made.savefig(self._path)
         return made
 
-    def _size(self, natural: Size) -> Size:
-        if self._figsize is not None:
-            return self._figsize
-        if not self._paper:
-            return natural
-        width = COLUMN if natural[0] <= _NARROW else PAGE
-        return width, natural[1] * max(_FLAT, min(1.0, width / natural[0]))
-
-    def _figure(self, size: Size, **options: Any) -> Figure:
-        size = self._size(size)
+    def _figure(self, natural: Size, fixed: float = 0.0, **options: Any) -> Figure:
+        size = self.size(natural, fixed)
         if self._path is not None:  # no window, and no second picture in a notebook
             return Figure(size, **options)
         import matplotlib.pyplot as plt
