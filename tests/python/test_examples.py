@@ -68,6 +68,7 @@ def test_every_preset_searches_digits_with_two_seeds(name: str, tmp_path: Path) 
     assert all(row.accuracy is not None and row.accuracy > 0.8 for row in table), str(table)
 
 
+@pytest.mark.long
 def test_digits_saves_two_results_and_a_table(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -47,7 +47,7 @@ def returned(method: str, **environment: str) -> list[float]:
     return [float(line) for line in ran.stdout.split()]
 
 
-@pytest.mark.parametrize("method", ["first_order", "unrolled_exact"])
+@pytest.mark.parametrize("method", ["first_order", pytest.param("unrolled_exact", marks=pytest.mark.long)])
 def test_memory_is_kept_while_a_network_that_made_a_step_exists(method: str) -> None:
     first, both = returned(method)
     assert first < 50 and both > 200

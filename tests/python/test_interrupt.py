@@ -209,8 +209,8 @@ os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
     [
         pytest.param("batches", 0, id="the first step"),
         pytest.param("arrays", 3, id="arrays"),
-        pytest.param("text", 3, id="a text"),
-        pytest.param("loader", 3, id="a loader within its pass"),
+        pytest.param("text", 3, id="a text", marks=pytest.mark.long),
+        pytest.param("loader", 3, id="a loader within its pass", marks=pytest.mark.long),
         pytest.param("loader", STEPS, id="a loader whose workers begin a new pass"),
     ],
 )

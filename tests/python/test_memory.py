@@ -45,6 +45,7 @@ def test_a_search_goes_on_with_the_batch_size_it_began_with(free: dict[str, int]
     assert result.config.batch_size == 32 and len(result.history) == 2
 
 
+@pytest.mark.long
 def test_searches_that_run_at_once_share_the_memory_and_a_resumed_one_keeps_its_batch(
     free: dict[str, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -105,7 +105,10 @@ def pair(
 
 
 @pytest.mark.parametrize("masked", [False, True], ids=["all candidates", "masks and frozen rows"])
-@pytest.mark.parametrize("relaxation", [SOFTMAX, SIGMOID], ids=lambda relaxation: relaxation.name)
+@pytest.mark.parametrize(
+    "relaxation",
+    [pytest.param(SOFTMAX, id="softmax"), pytest.param(SIGMOID, id="sigmoid", marks=pytest.mark.long)],
+)
 @pytest.mark.parametrize("kind", [Uniform, Adversarial])
 @pytest.mark.parametrize("method", ["first_order", pytest.param("unrolled_exact", marks=pytest.mark.long)])
 def test_five_steps_are_those_of_plain_pytorch(

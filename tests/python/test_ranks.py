@@ -237,6 +237,7 @@ def killed(folder: Path) -> Any:
         return str(error)
 
 
+@pytest.mark.long
 def test_the_others_name_a_rank_that_dies_and_the_resumed_search_is_the_whole_one_bit_for_bit(
     tmp_path: Path,
 ) -> None:

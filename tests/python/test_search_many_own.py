@@ -71,6 +71,7 @@ def test_a_function_and_a_module_are_the_same_as_a_class(table: SearchTable, net
         assert (row.architecture, row.score, row.loss) == (other.architecture, other.score, other.loss)
 
 
+@pytest.mark.long
 def test_processes_compute_the_same(table: SearchTable) -> None:
     found = many(workers=2)
     assert [row.architecture for row in found] == [row.architecture for row in table]

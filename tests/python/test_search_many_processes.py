@@ -58,6 +58,7 @@ def test_a_loader_that_cannot_be_pickled_is_read_in_this_process_or_refused() ->
         pydarts.search_many((Elsewhere(batches), list(batches)), config, 1, select, workers=1)
 
 
+@pytest.mark.long
 def test_a_data_set_that_a_notebook_defines_is_read_in_this_process(tmp_path: Path) -> None:
     # As in a notebook, the main module has no file that another process could run.
     code = """
@@ -137,6 +138,7 @@ def kill_once(task: int, folder: str, tell: Any) -> int:
     return task
 
 
+@pytest.mark.long
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL is that of POSIX")
 @pytest.mark.filterwarnings("ignore:a process ended")
 def test_a_row_whose_process_is_killed_three_times_fails_alone(tmp_path: Path) -> None:
