@@ -39,10 +39,14 @@ def _suggest(error: Any) -> None:
     """Suggest options that an unknown one may mean, as the library does; typer compares letters only."""
     from pydarts._core import suggestions
 
-    known = [name for option in error.ctx.command.params for name in option.opts if name.startswith("--")]
+    options = [option for option in error.ctx.command.params if not getattr(option, "hidden", False)]
+    written = [name for option in options for name in (*option.opts, *option.secondary_opts)]
+    known = [name for name in written if name.startswith("--")]
     names = {name[2:].replace("-", "_"): name for name in known}
     meant = suggestions(error.option_name.lstrip("-").replace("-", "_"), list(names))
-    error.possibilities = [names[name] for name in meant] or error.possibilities
+    error.possibilities = [names[name] for name in meant] or [
+        n for n in error.possibilities or () if n in known
+    ]
 
 
 app = typer.Typer(

@@ -215,7 +215,7 @@ def read(
             raise Problem(
                 f"--batch-size {batch_size} is for arrays only; images in folders require a number", USAGE
             )
-        silent = silence(image_size is None)  # `_look` refuses what the hint is about
+        silent = silence()  # `_look` refuses what the hint is about, and --image-size chooses it
         try:
             found = datasets.image_folder(train, valid, loader_workers=workers, grayscale=grayscale, **sizes)
         finally:

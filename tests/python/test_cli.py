@@ -260,3 +260,6 @@ def test_an_unknown_option_is_answered_with_the_options_it_may_mean() -> None:
     assert "--weight-lr" in said and "--arch-lr" in said and "--layers" not in said
     assert "--channels" in refused(2, "train", "DARTS_V2", "--chanels", 3)
     assert "--zzz" in refused(2, "train", "DARTS_V2", "--zzz", 3)
+    said = refused(2, "export", "a", "b", "--no-normalise")
+    assert "--no-normalize" in said
+    assert "--tune" not in refused(2, "search", "--data", "digits", "--tun", 3)

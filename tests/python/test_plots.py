@@ -16,6 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from pydarts import SearchConfig, SearchResult, Space, Trajectory, derive, genotypes, plots
+from pydarts._results.tables import AlphaTable
 from pydarts._show.layout import depths, layout
 from pydarts._show.palette import look_of
 from pydarts._show.plots.cells import cell_graph
@@ -77,6 +78,17 @@ def test_nothing_in_a_plot_of_trajectories_covers_anything_else(
         if index > len(host.texts):  # numbers of panels may meet those of their neighbours
             covered = [other for other in covered if other in boxes[: len(host.texts) + 1]]
         assert not covered
+
+
+def test_tables_of_choices_may_have_different_numbers_of_rows() -> None:
+    tables = {
+        name: AlphaTable(name, tuple(f"{name}.{row}" for row in range(rows)), (("a", "b"),) * rows)
+        for name, rows in (("body", 9), ("head", 2))
+    }
+    alphas = {name: np.zeros((3, len(table.rows), 2)) for name, table in tables.items()}
+    path = Trajectory(alphas, range(3), None, 2, tables=tables)
+    for figsize in (None, (1.2, 1.0), (4.0, 3.0)):
+        assert len(plots.alphas(path, figsize=figsize)) == 11
 
 
 def test_trajectories_recorded_by_step_are_drawn_over_steps() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 import warnings
 from pathlib import Path
@@ -80,6 +81,58 @@ def test_a_saved_or_pickled_result_asks_for_the_loss_of_its_training(tmp_path: P
         assert again.evaluate((X, y), loss=doubled).loss == pytest.approx(2 * expected, rel=1e-6)
 
 
+def test_the_cross_entropy_of_a_saved_result_is_known(tmp_path: Path) -> None:
+    X, y = torch.randn(40, 6), torch.arange(40) % 3
+    for loss in (nn.functional.cross_entropy, nn.CrossEntropyLoss()):
+        net = nn.Linear(6, 3)
+        trained = pydarts.train(net, (X, y), pydarts.TrainConfig(**QUICK), loss=loss)
+        trained.save(tmp_path / "run")
+        again = pydarts.TrainResult.load(tmp_path / "run", net)
+        assert again.evaluate((X, y)).loss == trained.evaluate((X, y)).loss
+    with pytest.raises(TypeError, match="MSELoss"):
+        trained.evaluate((X, y), loss=nn.MSELoss)  # type: ignore[arg-type]
+
+
+class Count:
+    """A metric that is false before it is updated."""
+
+    def __init__(self) -> None:
+        self.seen = 0
+
+    def __len__(self) -> int:
+        return self.seen
+
+    def reset(self) -> None:
+        self.seen = 0
+
+    def update(self, output: torch.Tensor, target: torch.Tensor) -> None:
+        self.seen += len(output)
+
+    def compute(self) -> float:
+        return float(self.seen)
+
+
+def test_a_metric_and_copies_of_a_result_keep_what_they_have() -> None:
+    X, y = torch.randn(40, 6), torch.arange(40) % 3
+    config = pydarts.TrainConfig(**QUICK, metric_mode="min")
+    trained = pydarts.train(nn.Linear(6, 3), (X, y), config, metric=lambda output, target: output.mean())
+    assert trained.evaluate((X[:9], y[:9]), metric=Count()).metrics == {"Count": 9.0}
+    expected = trained.evaluate((X, y))
+    assert len(expected.metrics) == 1
+    for again in (copy.copy(trained), copy.deepcopy(trained)):
+        assert again.evaluate((X, y)) == expected
+    assert copy.deepcopy(trained).network is not trained.network
+
+
+def test_arrays_are_unpacked_as_in_the_training() -> None:
+    X, y = torch.randn(40, 6), torch.arange(40) % 3
+    config = pydarts.TrainConfig(**QUICK)
+    trained = pydarts.train(
+        nn.Linear(6, 3), ((X, y), (X, y)), config, unpack=lambda pair: (0 * pair[0], pair[1])
+    )
+    assert trained.evaluate((X, y)).loss == pytest.approx(trained.history[-1].valid_loss, rel=1e-6)
+
+
 def test_batches_are_unpacked_as_in_the_training() -> None:
     X, y = torch.randn(40, 6), torch.arange(40) % 3
     loader = [{"x": X[i : i + 8], "y": y[i : i + 8]} for i in range(0, 40, 8)]
@@ -88,7 +141,9 @@ def test_batches_are_unpacked_as_in_the_training() -> None:
         nn.Linear(6, 3), (loader, loader), config, unpack=lambda batch: (batch["x"], batch["y"])
     )
     whole = trained.evaluate([(X, y)], unpack=lambda pair: pair)
-    assert trained.evaluate(loader).loss == pytest.approx(whole.loss, rel=1e-6)
+    for batches in (loader, tuple(loader), (loader[0], *loader[1:])):
+        assert trained.evaluate(batches).loss == pytest.approx(whole.loss, rel=1e-6)
+    assert trained.evaluate((X, y)).loss == pytest.approx(whole.loss, rel=1e-6)
 
 
 def test_a_text_is_evaluated_and_not_predicted() -> None:

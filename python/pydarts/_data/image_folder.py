@@ -150,7 +150,7 @@ def image_folder(
             "each part: image_folder(train, valid)"
         )
     if transform is None and size is not None:
-        _check_enlarged(parts[0].samples[0][0], tuple(size) if isinstance(size, Sequence) else (size,))
+        _check_enlarged(parts[0].samples[0][0], size)
     different = sorted(set(parts[0].classes) ^ set(parts[-1].classes))
     if different:
         raise DataError(
@@ -198,14 +198,14 @@ def _transforms(
     return transforms.Compose([*trained, to_tensor]), transforms.Compose([*fitted, to_tensor])
 
 
-def _check_enlarged(path: str, sides: tuple[int, ...]) -> None:
-    """Warn if the first image has less than half the size to which images are resized."""
-    found = header(path)
-    if found is not None and max(found[0]) <= min(sides) // 2:
+def _check_enlarged(path: str, size: int | Sequence[int]) -> None:
+    """Warn if the first image has at most half the size to which images are resized."""
+    found, least = header(path), min(size) if isinstance(size, Sequence) else size
+    if found is not None and max(found[0]) <= least // 2:
         width, height = found[0]
         hint(
-            f"{path} has {width}x{height} pixels and is enlarged to size={sides[0]}, which makes a search "
-            f"many times slower; pass size={min(width, height)}, or size=None if all images have one size"
+            f"{path} has {width}x{height} pixels and is enlarged to size={size}, which makes a search many "
+            f"times slower; pass size={min(width, height)}, or size=None if all images have one size"
         )
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from torch import Tensor, nn
@@ -13,7 +14,7 @@ from .._results.environment import texts_from
 from .._results.history import History, TrainRecord, record_from
 from .._results.result import Status
 from .._values import views
-from .._values.callables import fact_of, name_in
+from .._values.callables import check_loss, fact_of, name_in
 from .._values.files import about_in, about_of, read_checked, user_path, write_together
 from .._values.plot import Plot, PlotOptions
 from ..nn import LanguageModel, Network
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from .module import AnyLoss
 
 _FORMAT = 2
+_SOURCES = ("data.source", "train.source")  # facts: of one data set, and of a pair
 
 
 class Functions(NamedTuple):
@@ -66,6 +68,15 @@ class TrainResult:
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_functions": None}  # functions of a notebook cannot be pickled
 
+    def __copy__(self) -> TrainResult:
+        return replace(self)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> TrainResult:
+        copied = {
+            name: copy.deepcopy(value, memo) for name, value in vars(self).items() if name != "_functions"
+        }
+        return TrainResult(**copied, _functions=self._functions)
+
     @property
     def best(self) -> TrainRecord | None:
         """The record of the first epoch with the highest validation accuracy; for text, the lowest loss.
@@ -92,8 +103,12 @@ class TrainResult:
                 array of tokens. If the training images were uint8, uint8 images and images scaled to [0, 1]
                 are normalised as in the training. Nothing is augmented.
             loss: as in `train`; None: that of the training.
-            metric: as in `train`; None: that of the training, or none if the result was loaded from a folder.
-            unpack: as in `train`; None: for a loader that of the training, or none if the result was loaded.
+            metric: as in `train`; None: that of the training.
+            unpack: as in `train`; None: that of the training. If the training read a loader, arrays `(X, y)`
+                are not unpacked; for a loader whose batches are pairs already, pass
+                `unpack=lambda batch: batch`.
+
+        A result that was loaded from a folder or unpickled does not have these functions.
 
         Returns:
             The mean loss in nats, the accuracy (None without classes), the top-5 accuracy (None with at most
@@ -101,8 +116,8 @@ class TrainResult:
 
         Raises:
             DataError: the data have another form; the message says what to do.
-            ConfigError: `loss` is missing for a result that was loaded from a folder, which does not contain
-                the loss of your own of its training.
+            ConfigError: `loss` is missing for a result that was loaded or unpickled, and the training had a
+                loss of your own.
 
         >>> import pydarts, torch
         >>> X, y = torch.zeros(40, 1, 8, 8), torch.arange(40) % 2
@@ -121,23 +136,28 @@ class TrainResult:
                 f"loss must be a function, got a {type(loss).__name__}; inputs and targets are one pair: "
                 "evaluate((X, y))"
             )
+        if callable(loss):
+            check_loss(loss)
         known = self._functions or Functions()
         if loss is None:
             loss = known.loss if self._functions is not None else self._saved_loss()
-        if unpack is None and not isinstance(data, tuple):
+        arrays = isinstance(data, tuple) and len(data) == 2 and hasattr(data[1], "shape")
+        if unpack is None and (not arrays or "arrays" in map(self.fingerprint.get, _SOURCES)):
             unpack = known.unpack
-        return evaluate(self.network, data, self.config, loss, metric or known.metric, unpack)
+        metric = known.metric if metric is None else metric
+        return evaluate(self.network, data, self.config, loss, metric, unpack)
 
     def _saved_loss(self) -> Literal["network"] | None:
         """Return the loss of a training that was loaded, which is known by its name only."""
-        name = name_in(self.fingerprint.get("loss", fact_of(None)))
-        if name is None:
+        fact = self.fingerprint.get("loss", fact_of(None))
+        name = name_in(fact)
+        if name is None or fact in (fact_of(nn.functional.cross_entropy), fact_of(nn.CrossEntropyLoss())):
             return None
         if name == "network":
             return "network"
         raise _core.ConfigError(
-            f"the training used the loss `{name}`, which a saved result does not contain; pass "
-            f"loss={name}, or loss=torch.nn.functional.cross_entropy for the cross-entropy"
+            f"the training used the loss `{name}`, which a saved result does not contain; pass that loss "
+            "again, evaluate(..., loss=...), or torch.nn.functional.cross_entropy for the cross-entropy"
         )
 
     def predict(self, x: Any) -> Tensor:

@@ -41,7 +41,7 @@ def network_bytes(network: nn.Module) -> bytes:
     if (normalization := getattr(network, "normalization", None)) is not None:
         about["normalization"] = normalization._asdict()
     if (size := getattr(network, "image_size", None)) is not None:
-        about["image_size"] = size
+        about["image_size"] = (size, size) if isinstance(size, int) else tuple(size)
     return tensors_of(network.state_dict(), about)
 
 

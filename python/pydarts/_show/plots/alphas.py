@@ -87,13 +87,14 @@ def alphas(
     length, height = canvas.size((wide, tall), _ABOVE + _BELOW)
     place = (0.99 * length / len(names) - _LEFT) / columns, (height - _ABOVE - _BELOW) / rows
     below_all = not named and not _fits_above(grids[names[-1]][0], columns, place, list(looks))
-    across = max(1, min(len(looks), int(length / _ENTRY[0])))
+    across = max(1, min(len(looks), int(length / max(_ENTRY[0], _entry(list(looks)) + 0.1))))
     foot = _ENTRY[1] * -(-len(looks) // across) + 0.1 if below_all else 0.0
     low, high = limits([weights[name][:, chosen[name]] for name in names])
     ax = canvas.host((wide, tall + foot), _ABOVE + _BELOW + foot)
     length, height = inches(ax)
     margin = min(_LEFT / length, 0.5 / len(names))
-    foot = min(foot / height, 0.35)  # in small axes of the user, panels keep a part of the height
+    # In small axes, panels keep a part of the height.
+    foot = min(foot / height, 1.0 if canvas.natural else 0.35)
     below, above = foot + min(_BELOW / height, 0.2), min(_ABOVE / height, 0.2)
     panels = []
     for number, name in enumerate(names):
@@ -118,7 +119,7 @@ def alphas(
         ax.text(
             left, 0.985, said, fontsize=11, fontweight="bold", color=INK, va="top", transform=ax.transAxes
         )
-        middle = left + width * across_table * part / columns / 2
+        middle = left + width * (across_table - 1 + part) / columns / 2
         words: dict[str, Any] = {"fontsize": 8, "color": INK, "transform": ax.transAxes}
         ax.text(middle, foot + 0.06 / height, cut.time[1], ha="center", **words)
         # Not the label of a panel, which may be lower than the words.
@@ -133,10 +134,17 @@ def _fits_above(
     places: Sequence[tuple[int, int]], columns: int, cell: tuple[float, float], names: Sequence[str]
 ) -> bool:
     """Whether a legend has room above the diagonal of a table, whose panels have cells of these inches."""
-    entry = 0.4 + 0.065 * max(len(name) for name in names)
-    first = columns - math.ceil(entry / cell[0])
-    free = min(y for x, y in places if x >= first)
+    if cell[0] <= 0:
+        return False
+    first = columns - math.ceil(_entry(names) / cell[0])
+    # A table may have fewer columns than the widest one.
+    free = min((y for x, y in places if x >= first), default=1 + max(y for _, y in places))
     return free > 0 and _ENTRY[1] * len(names) <= free * cell[1] + 0.5 * _ABOVE
+
+
+def _entry(names: Sequence[str]) -> float:
+    """Return the inches of the widest entry of a legend."""
+    return 0.4 + 0.065 * max(len(name) for name in names)
 
 
 def _legend(ax: Axes, looks: Mapping[str, Look], across: int | None) -> None:

@@ -54,6 +54,11 @@ class Canvas:
         self.least = _LEAST if self._paper else 0.0
         """The smallest letters in points."""
 
+    @property
+    def natural(self) -> bool:
+        """Whether the plot has the size that it asks for."""
+        return self._ax is None and self._figsize is None
+
     def size(self, natural: Size, fixed: float = 0.0) -> Size:
         """Return the inches of the axes or the figure; `fixed` inches of the natural height never shrink."""
         if self._ax is not None:
