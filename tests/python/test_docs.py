@@ -35,8 +35,9 @@ def name_of(page: Path) -> str:
 
 
 def slow(page: str) -> bool:
-    """Whether its code takes half a minute and does what the README or many small searches do."""
-    others = ("index.md", "gallery.md", "guide/watch.md", "guide/seeds.md", "guide/train.md")
+    """Whether its code takes long and does what the README or many small searches do."""
+    others = ("index.md", "gallery.md", "concepts/derivation.md")
+    others += tuple(f"guide/{name}.md" for name in ("watch", "seeds", "train", "resume", "space"))
     return page.startswith("algorithms/") or page in others
 
 

@@ -155,6 +155,7 @@ def test_rows_may_have_lost_candidates_or_have_different_ones(
         assert page.locator("#alpha-picture").is_visible() == (path.space is not None)
 
 
+@pytest.mark.long
 def test_play_runs_from_the_first_point_to_the_last_and_stops_there(
     browser: Browser, reports: dict[str, Path]
 ) -> None:

@@ -103,6 +103,7 @@ class Made:
         return Alone((X[start : start + 8], y[start : start + 8]) for start in range(0, 80, 8)), [(X, y)]
 
 
+@pytest.mark.long
 def test_a_function_makes_the_data_in_every_worker(tmp_path: Path) -> None:
     assert plain(searched(Made(tmp_path), workers=1)) == plain(searched(Made(None), workers=0))
     pids = {int(path.name) for path in tmp_path.iterdir()}

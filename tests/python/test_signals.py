@@ -164,7 +164,9 @@ def end() -> None:
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-@pytest.mark.parametrize("sampled", [False, True], ids=["plain", "sampler"])
+@pytest.mark.parametrize(
+    "sampled", [pytest.param(False, id="plain", marks=pytest.mark.long), pytest.param(True, id="sampler")]
+)
 def test_an_interrupt_in_a_data_set_interrupts_the_run(workers: int, sampled: bool) -> None:
     kind: Any = {"sampler": WeightedRandomSampler([1.0] * 64, 200)} if sampled else {}
     loader = DataLoader(Interrupted(press), 8, num_workers=workers, **kind)

@@ -229,6 +229,7 @@ def test_sequences_have_targets_of_any_kind() -> None:
     assert list(result.history[0].metrics) == ["mae"]
 
 
+@pytest.mark.long
 def test_cells_are_compared_by_a_regression() -> None:
     select = pydarts.TrainConfig(epochs=1, batch_size=8, progress=False)
     network = {"num_classes": 1, "channels": 2, "layers": 3}

@@ -187,6 +187,7 @@ def test_channels_last_is_a_layout_and_nothing_else() -> None:
         torch.testing.assert_close(value, plain.state_dict()[name], rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.long
 def test_channels_last_stays_within_its_memory() -> None:
     """oneDNN's strided 1x1 kernels did not: a process of its own, which ends there by an abort."""
     code = """if True:
