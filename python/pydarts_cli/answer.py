@@ -11,7 +11,6 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -79,14 +78,25 @@ def strict(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+def meant(name: str, known: Iterable[str]) -> list[str]:
+    """Return the known names that an unknown one may mean, as the library suggests them, the likeliest first.
+
+    The list is empty if the library cannot be loaded: `pydarts doctor` finds out why.
+    """
+    try:
+        from pydarts._core import suggestions
+    except ImportError:
+        return []
+    return suggestions(name, list(known))
+
+
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """Return the known name most similar to `name`, or None if none is similar.
+    """Return the known name that an unknown one most likely means, or None.
 
     >>> nearest("digit", ["corpus", "digits"]), nearest("mnist", ["corpus", "digits"])
     ('digits', None)
     """
-    found = get_close_matches(name, list(known), n=1)
-    return found[0] if found else None
+    return next(iter(meant(name, known)), None)
 
 
 def quoted(path: Path) -> str:

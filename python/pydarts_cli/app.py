@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from .answer import meant
 from .compare import compare
 from .conformance import conformance
 from .cost import cost
@@ -37,16 +38,11 @@ class _Commands(TyperGroup):
 
 def _suggest(error: Any) -> None:
     """Suggest options that an unknown one may mean, as the library does; typer compares letters only."""
-    from pydarts._core import suggestions
-
     options = [option for option in error.ctx.command.params if not getattr(option, "hidden", False)]
     written = [name for option in options for name in (*option.opts, *option.secondary_opts)]
-    known = [name for name in written if name.startswith("--")]
-    names = {name[2:].replace("-", "_"): name for name in known}
-    meant = suggestions(error.option_name.lstrip("-").replace("-", "_"), list(names))
-    error.possibilities = [names[name] for name in meant] or [
-        n for n in error.possibilities or () if n in known
-    ]
+    names = {name[2:].replace("-", "_"): name for name in written if name.startswith("--")}
+    found = [names[name] for name in meant(error.option_name.lstrip("-").replace("-", "_"), names)]
+    error.possibilities = found or [name for name in error.possibilities or () if name in written]
 
 
 app = typer.Typer(

@@ -232,13 +232,13 @@ def read(
 
 def _look(path: str, given: Spec, image_size: object, grayscale: bool) -> None:
     """Look at the first image: it should not be enlarged many times, and grey ones need one channel only."""
-    from pydarts._data.image_folder import header
+    from pydarts._data.image_folder import enlarged, header
 
     found = header(path)
     if found is None:
         return  # the error names the image when it is read
     (width, height), mode = found
-    if image_size is None and max(width, height) <= _SIDE // 2:
+    if image_size is None and enlarged((width, height), _SIDE):
         raise Problem(
             f"images of {given} have {width}x{height} pixels, and would be enlarged to {_SIDE}x{_SIDE}; pass "
             f"--image-size {min(width, height)}, or --image-size {_SIDE} to enlarge them",

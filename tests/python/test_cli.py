@@ -65,7 +65,7 @@ def test_help_of_train_lists_every_field_and_argument() -> None:
         (["search", "--data", "corpus:nowhere"], "'--data': .*'nowhere'.*corpus:bundled"),
         (["search", "--data", "digits", "--epochs", "0"], "`epochs` is 0;"),
         (["search", "--data", "digits", "--hypergradient", "third"], "gradient` `third`.*first_order"),
-        (["train", "DARTS_V9", "--data", "digits"], "'DARTS_V9'.*DARTS_V2"),
+        (["train", "DARTS_V9", "--data", "digits"], "'DARTS_V9'.*DARTS_V[12]"),
         (["train", "DARTS_V2", "--data", "digits", "--inherit"], "--inherit .*'DARTS_V2'"),
         (["derive", "DARTS_V2", "--notation", "yaml"], "'--notation': 'yaml'"),
         (["nonsense"], "command 'nonsense'"),
@@ -263,3 +263,10 @@ def test_an_unknown_option_is_answered_with_the_options_it_may_mean() -> None:
     said = refused(2, "export", "a", "b", "--no-normalise")
     assert "--no-normalize" in said
     assert "--tune" not in refused(2, "search", "--data", "digits", "--tun", 3)
+
+
+def test_an_unknown_option_is_a_usage_error_even_if_the_library_cannot_be_loaded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "pydarts._core", None)
+    assert "--jsn" in refused(2, "doctor", "--jsn")

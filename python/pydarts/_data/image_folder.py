@@ -201,12 +201,17 @@ def _transforms(
 def _check_enlarged(path: str, size: int | Sequence[int]) -> None:
     """Warn if the first image has at most half the size to which images are resized."""
     found, least = header(path), min(size) if isinstance(size, Sequence) else size
-    if found is not None and max(found[0]) <= least // 2:
+    if found is not None and enlarged(found[0], least):
         width, height = found[0]
         hint(
             f"{path} has {width}x{height} pixels and is enlarged to size={size}, which makes a search many "
             f"times slower; pass size={min(width, height)}, or size=None if all images have one size"
         )
+
+
+def enlarged(sides: tuple[int, int], size: int) -> bool:
+    """Whether an image of these sides has at most half of `size`."""
+    return max(sides) <= size // 2
 
 
 def header(path: str) -> tuple[tuple[int, int], str] | None:

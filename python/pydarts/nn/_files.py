@@ -100,11 +100,8 @@ def load_network(
         built: Network = build(genotype, **arguments)
         built.to(next(value.dtype for value in tensors.values() if value.is_floating_point()))
         built.load_state_dict(tensors)
-        if isinstance(built, ImageNetwork) and about.get("normalization"):
-            built.normalization = Normalization.read(about["normalization"])
-        if isinstance(built, ImageNetwork) and about.get("image_size"):
-            height, width = about["image_size"]
-            built.image_size = (whole("image_size", height), whole("image_size", width))
+        if isinstance(built, ImageNetwork):
+            _know_inputs(built, about)
     except (LookupError, TypeError, ValueError, RuntimeError, StopIteration, _core.Error) as error:
         held = "this network" if network is not None else "a network of pydarts"
         raise _core.CheckpointError(f"{os.fspath(path)} does not hold {held}: {error!s:.500}") from error
@@ -113,6 +110,15 @@ def load_network(
             f"{os.fspath(path)} holds a network of pydarts.build with its genotype; leave out `network`"
         )
     return built
+
+
+def _know_inputs(network: ImageNetwork, about: Mapping[str, Any]) -> None:
+    """Set what a file says about the images of the training."""
+    if about.get("normalization"):
+        network.normalization = Normalization.read(about["normalization"])
+    if about.get("image_size"):
+        height, width = (whole("image_size", side) for side in about["image_size"])
+        network.image_size = (height, width)
 
 
 def _facts(about: Mapping[str, Any]) -> dict[str, str]:

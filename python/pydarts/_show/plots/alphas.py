@@ -123,8 +123,8 @@ def alphas(
         words: dict[str, Any] = {"fontsize": 8, "color": INK, "transform": ax.transAxes}
         ax.text(middle, foot + 0.06 / height, cut.time[1], ha="center", **words)
         # Not the label of a panel, which may be lower than the words.
-        tables = 1 - above - (1 - below - above) * (bottom + 0.26) / rows / 2
-        ax.text(left - 0.6 / length, tables, "mixing weight", rotation=90, va="center", **words)
+        centre = 1 - above - (1 - below - above) * (bottom + 0.26) / rows / 2
+        ax.text(left - 0.6 / length, centre, "mixing weight", rotation=90, va="center", **words)
     if not named:
         _legend(ax, looks, across if below_all else None)
     return canvas.plot(panels)
