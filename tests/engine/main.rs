@@ -32,6 +32,8 @@ mod own;
 mod partial;
 mod passes;
 mod plan;
+mod plan_operations;
+mod plan_sound;
 mod precision;
 mod random;
 mod ranks;
