@@ -9,6 +9,8 @@ export PATH := $(BIN):$(PATH)
 export PIP_QUIET := 1
 # Compiling a gigabyte of PyTorch's modules takes a minute, and each is compiled anyway when it is first imported.
 export PIP_COMPILE := 0
+# The tests start hundreds of processes: without cached bytecode each would compile PyTorch's modules again.
+unexport PYTHONDONTWRITEBYTECODE
 # One profile and one feature set for everything that compiles torch-sys: it takes minutes each time.
 CARGO_FLAGS := --release
 TORCH_LIB = $(shell $(BIN)/python -c "import importlib.util as u, os; print(os.path.join(os.path.dirname(u.find_spec('torch').origin), 'lib'))")
